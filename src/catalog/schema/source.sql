@@ -1,0 +1,234 @@
+-- The ledger of a run: schema/source.db. Rows of s_* tables describe the source, the rest is the run.
+-- Names are raw (nspname, relname, ...) and, beside them, ready for SQL (qname, quoted by format('%I')).
+-- Times are Unix epoch milliseconds, durations milliseconds, sizes bytes; booleans are 0 or 1.
+
+create table setup (
+    id                integer primary key check (id = 1),
+    uuid              text not null,             -- of this work directory; names our rows on the target
+    source_uri        text not null,             -- without secrets
+    target_uri        text not null,
+    source_identity   text not null,             -- system_identifier/database oid
+    target_identity   text not null,
+    source_version    integer not null,          -- server_version_num
+    target_version    integer not null,
+    source_pin        text not null,             -- JSON: the endpoint every connection of the run uses
+    target_pin        text not null,
+    tools_dir         text not null,             -- where pg_dump & co. are
+    split_bytes       integer not null,          -- 0: never split
+    split_max_parts   integer not null,          -- 0: no limit
+    filters           text,                      -- JSON, null: none
+    options           text not null,             -- JSON: options that a resumed run must repeat
+    facts             text not null              -- JSON: what prepare found (encodings, privileges, ...)
+);
+
+create table command_log (id integer primary key, started_at integer not null, cmdline text not null);
+
+create table run (
+    id            integer primary key,           -- 1, 2, ...: one for each start
+    command       text not null,
+    pid           integer not null,              -- of the supervisor
+    started_at    integer not null,
+    finished_at   integer,
+    consistent    integer not null,
+    snapshot      text,                          -- null: not consistent, or not taken yet
+    outcome       text                           -- null while running; done, failed, stopped
+);
+
+-- A step of the run, as the STEP lines and the summary show it.
+create table step (
+    name          text primary key,              -- catalog, dump, pre-data, data, copy, index, constraint,
+                                                 -- vacuum, sequence, blob, post-data, total
+    started_at    integer,
+    finished_at   integer,                       -- null: not finished
+    duration_ms   integer not null default 0,    -- cumulative over workers where several work
+    bytes         integer not null default 0
+);
+
+create table s_namespace (oid integer primary key, nspname text not null, owner text);
+
+create table s_table (
+    oid           integer primary key,
+    nspname       text not null,
+    relname       text not null,
+    qname         text not null,                 -- quoted, schema-qualified
+    relkind       text not null,                 -- r
+    amname        text not null,                 -- heap, or another table access method
+    persistence   text not null,                 -- p, u (unlogged)
+    filenode      integer not null,              -- pg_relation_filenode when fetched; 0 when unknown
+    relpages      integer not null,              -- current main fork size / block size, not pg_class
+    bytes         integer not null,              -- main fork + toast
+    main_bytes    integer not null,              -- main fork alone
+    reltuples     integer not null,              -- -1: never analyzed
+    exclude_data  integer not null default 0,
+    is_extension  integer not null default 0,    -- configuration table of an extension: not copied by step 4
+    route_oid     integer,                       -- hash-partitioned ancestor to load through, null: itself
+    route_qname   text,
+    part_key      text,                          -- quoted column for key splitting, null: none
+    part_key_type text,                          -- int2, int4, int8
+    part_key_notnull integer not null default 0
+);
+
+create table s_attr (
+    table_oid     integer not null,
+    attnum        integer not null,
+    attname       text not null,                 -- quoted
+    type_oid      integer not null,
+    generated     integer not null,              -- 1: stored or virtual generated column, not copied
+    primary key (table_oid, attnum)
+) without rowid;
+
+-- Slices of tables that are copied by several workers; a table without rows here is copied whole.
+create table s_part (
+    table_oid     integer not null,
+    plan          integer not null,              -- a new plan voids the parts of the old one
+    part          integer not null,              -- 1 ..
+    kind          text not null check (kind in ('ctid', 'null', 'range')),
+    low           integer,                       -- first page / lowest key, inclusive; null: open
+    high          integer,                       -- page / key after the last one, exclusive; null: open
+    with_null     integer not null default 0,    -- range part that also takes the rows with a null key
+    primary key (table_oid, plan, part)
+) without rowid;
+
+create table s_index (
+    oid           integer primary key,
+    table_oid     integer not null,
+    nspname       text not null,
+    relname       text not null,
+    qname         text not null,
+    amname        text not null,                 -- btree, gin, ...
+    is_primary    integer not null,
+    is_unique     integer not null,
+    is_valid      integer not null,
+    bytes         integer not null,              -- size on the source: long builds first
+    definition    text not null,                 -- pg_get_indexdef with an empty search_path
+    tablespace    text,                          -- quoted name, null: the database's default
+    con_oid       integer                        -- constraint that it backs, null: none
+);
+
+create table s_constraint (
+    oid           integer primary key,
+    table_oid     integer not null,
+    index_oid     integer,
+    conname       text not null,                 -- quoted
+    contype       text not null,                 -- p, u, x
+    is_deferrable integer not null,
+    is_deferred   integer not null,
+    is_temporal   integer not null default 0,    -- PostgreSQL 18 WITHOUT OVERLAPS
+    definition    text not null
+);
+
+-- Foreign keys between plain tables; the others stay with pg_restore.
+create table s_fkey (
+    oid           integer primary key,
+    table_oid     integer not null,              -- referencing
+    ref_oid       integer not null,              -- referenced
+    conname       text not null,                 -- quoted
+    is_validated  integer not null,
+    is_enforced   integer not null default 1,
+    is_plain      integer not null,              -- 1: both sides are ordinary tables, conparentid = 0
+    bytes         integer not null default 0,    -- size of the referencing table
+    definition    text not null
+);
+
+create table s_seq (
+    oid           integer primary key,
+    nspname       text not null,
+    relname       text not null,
+    qname         text not null,
+    last_value    integer,
+    is_called     integer,
+    is_unlogged   integer not null default 0
+);
+
+create table s_extension (
+    oid           integer primary key,
+    extname       text not null,                 -- raw
+    nspname       text not null,                 -- raw
+    version       text not null
+);
+
+create table s_extension_config (
+    ext_oid       integer not null,
+    position      integer not null,              -- order to copy in: referenced tables first
+    oid           integer not null,
+    qname         text not null,
+    relkind       text not null,                 -- r or S
+    condition     text not null,                 -- WHERE clause or empty
+    primary key (ext_oid, oid)
+);
+
+create table s_database_property (
+    rolname       text,                          -- null: of the database itself
+    setconfig     text not null                  -- name=value as in pg_db_role_setting
+);
+
+-- Partitioned tables and materialized views: nothing to copy, but to be analyzed at the end.
+create table s_analyze (
+    oid           integer primary key,
+    qname         text not null,
+    relkind       text not null,                 -- p, m
+    depth         integer not null default 0     -- of the partition tree, 0: root
+);
+
+-- One unit of work: claimed by one worker, done again after a crash. state: waiting (for other units of
+-- its table), todo, running, done, failed (given up), skipped (nothing to do, reason in error).
+create table unit (
+    id            integer primary key,
+    kind          text not null,                 -- copy, index, constraint, fkey, validate, vacuum, blob,
+                                                 -- sequence, extension
+    state         text not null default 'waiting',
+    table_oid     integer not null default 0,    -- 0: not of a table
+    object        integer not null default 0,    -- part number, index oid, foreign key oid, first blob oid, ...
+    object_end    integer not null default 0,    -- blob: last oid of the batch
+    plan          integer not null default 0,    -- copy: split plan
+    rank          integer not null default 0,    -- higher first
+    attempts      integer not null default 0,
+    claims        integer not null default 0,    -- in this run; the first one may find an empty new table
+    run_id        integer,
+    worker        integer,                       -- worker number within its role
+    started_at    integer,
+    finished_at   integer,
+    duration_ms   integer not null default 0,
+    bytes         integer not null default 0,
+    rows          integer not null default 0,
+    snapshot      text,                          -- copy: what it was read with
+    sql           text,                          -- index, constraint, foreign key: statements, JSON array
+    error         text                           -- JSON of the last error, or why it was skipped
+);
+create index unit_claim on unit (kind, state, rank desc);
+create index unit_table on unit (table_oid, kind, state);
+create unique index unit_identity on unit (kind, table_oid, object, plan);
+
+-- Written before anything on the target is destroyed.
+create table journal (
+    id            integer primary key,
+    at            integer not null,
+    run_id        integer not null,
+    action        text not null,                 -- truncate
+    table_oid     integer not null,
+    plan          integer not null,
+    done          integer not null default 0,    -- 1: the target answered
+    unique (action, table_oid, plan)
+);
+
+-- What each process does now; readers of progress look here. One row for each role and worker number.
+create table process (
+    role          text not null,
+    worker        integer not null,
+    pid           integer not null,
+    run_id        integer not null,
+    title         text not null,
+    unit_id       integer,
+    bytes         integer not null default 0,    -- of the unit in progress
+    source_pid    integer,                       -- backends, so that a successor can end them
+    source_start  text,
+    target_pid    integer,
+    target_start  text,
+    primary key (role, worker)
+);
+
+-- Marks of steps that are not made of units: dumped, pre-data, post-data, sequences, ...
+create table mark (name text primary key, run_id integer not null, at integer not null, detail text);
+
+-- What a person must be told at the end: skipped objects, tolerated errors, foreign keys left not valid.
+create table notice (id integer primary key, run_id integer not null, at integer not null, topic text not null, line text not null);

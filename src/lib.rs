@@ -1,0 +1,21 @@
+//! The library behind `pgcopydb` and `pgcopy`.
+//!
+//! Read `src/README.md` first: processes, layers, invariants.
+
+pub mod conninfo;
+pub mod error;
+pub mod logging;
+pub mod sys;
+pub mod units;
+
+use std::process::ExitCode;
+
+/// Runs the program `pgcopydb`.
+pub fn pgcopydb_main() -> ExitCode {
+    ExitCode::FAILURE
+}
+
+/// Runs the program `pgcopy`.
+pub fn pgcopy_main() -> ExitCode {
+    ExitCode::FAILURE
+}
