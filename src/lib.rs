@@ -5,8 +5,10 @@
 pub mod conninfo;
 pub mod error;
 pub mod logging;
+pub mod queue;
 pub mod sys;
 pub mod units;
+pub mod workdir;
 
 use std::process::ExitCode;
 

@@ -4,3 +4,11 @@
 #![allow(unsafe_code, reason = "fork, System V queues and process titles have no safe interface")]
 
 pub mod clock;
+pub mod fork;
+pub mod lock;
+pub mod proc;
+pub mod reap;
+pub mod signal;
+pub mod sysv;
+pub mod title;
+pub mod tool;
