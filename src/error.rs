@@ -61,6 +61,8 @@ pub struct Error {
     sqlstate: Option<String>,
     query: Option<String>,
     context: Vec<String>,
+    #[serde(default)]
+    snapshot_lost: bool,
 }
 
 /// Longest part of a statement that an error shows, in bytes.
@@ -77,7 +79,20 @@ impl Error {
             sqlstate: None,
             query: None,
             context: Vec::new(),
+            snapshot_lost: false,
         }
+    }
+
+    /// Says that the snapshot of the run is gone, which no other unit of work can escape.
+    #[must_use]
+    pub fn snapshot_lost(mut self) -> Self {
+        self.snapshot_lost = true;
+        self
+    }
+
+    /// True when the snapshot of the run is gone.
+    pub fn is_snapshot_lost(&self) -> bool {
+        self.snapshot_lost
     }
 
     /// A bug of ours: an invariant that does not hold.

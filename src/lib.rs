@@ -2,10 +2,12 @@
 //!
 //! Read `src/README.md` first: processes, layers, invariants.
 
+pub mod catalog;
 pub mod conninfo;
 pub mod error;
 pub mod logging;
 pub mod queue;
+pub mod supervisor;
 pub mod sys;
 pub mod units;
 pub mod workdir;
