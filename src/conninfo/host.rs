@@ -166,7 +166,7 @@ fn check_name(name: &str, position: usize) -> Result<()> {
     Ok(())
 }
 
-/// `hostaddr` takes numeric addresses only, an IPv6 one with a zone if need be.
+/// `hostaddr` takes numeric addresses only, an `IPv6` one with a zone if need be.
 fn check_address(addr: &str) -> Result<()> {
     let numeric = match addr.split_once('%') {
         Some((addr, zone)) => addr.parse::<Ipv6Addr>().is_ok() && !zone.is_empty(),

@@ -245,7 +245,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
     if let Some((_, meant)) = FOREIGN.iter().find(|(foreign, _)| *foreign == name) {
         return Some(meant);
     }
-    let limit = if name.len() <= 4 { 1 } else { 2 };
+    let limit = if name.len() <= 3 { 1 } else { 2 };
     let distances = KEYWORDS
         .iter()
         .map(|keyword| (distance(&name, keyword.name), keyword.name));

@@ -39,16 +39,9 @@ fn blank_uris(text: &str) -> String {
         let token = tail.find(is_blank).unwrap_or(tail.len());
         let (token, tail) = tail.split_at_checked(token).unwrap_or(("", tail));
         // A token that runs into the next scheme is looked at again from there.
-        match token.split_once("://") {
-            Some((head, _)) => {
-                out.push_str(&blank_encoded_names(head));
-                rest = tail_from(after, end + head.len());
-            }
-            None => {
-                out.push_str(&blank_encoded_names(token));
-                rest = tail;
-            }
-        }
+        let head = token.split_once("://").map_or(token, |(head, _)| head);
+        out.push_str(&blank_encoded_names(head));
+        rest = if head.len() < token.len() { tail_from(after, end + head.len()) } else { tail };
     }
     out.push_str(rest);
     out

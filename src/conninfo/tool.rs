@@ -1,4 +1,4 @@
-//! What pg_dump and the other client tools get: a URI without secrets, and an environment.
+//! What `pg_dump` and the other client tools get: a URI without secrets, and an environment.
 //!
 //! Runs in the process that starts a tool, on plain data. Reads and writes nothing. The tool must
 //! reach the server as our own sessions do, so no variable of libpq is left as it was.
