@@ -41,7 +41,11 @@ fn blank_uris(text: &str) -> String {
         // A token that runs into the next scheme is looked at again from there.
         let head = token.split_once("://").map_or(token, |(head, _)| head);
         out.push_str(&blank_encoded_names(head));
-        rest = if head.len() < token.len() { tail_from(after, end + head.len()) } else { tail };
+        rest = if head.len() < token.len() {
+            tail_from(after, end + head.len())
+        } else {
+            tail
+        };
     }
     out.push_str(rest);
     out

@@ -485,3 +485,47 @@ fn no_damaged_connection_string_makes_it_panic() {
         use_all(&format!("postgres://{}", String::from_utf8_lossy(&noise)));
     }
 }
+
+#[test]
+fn a_command_line_shows_no_password_of_a_valid_connection() {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let letters: Vec<char> = "abé%@:/ '\"\\?&=#-".chars().collect();
+    for _ in 0..2_000 {
+        let mut password = String::from("s3cret");
+        for _ in 0..6 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let at = usize::try_from(state % letters.len() as u64).expect("fits");
+            password.push(letters[at]);
+        }
+        password.push_str("s3cret");
+        let quoted = password.replace('\\', "\\\\").replace('\'', "\\'");
+        let bare = quoted.replace(' ', "\\ ");
+        let encoded = uri::encode(&password);
+        for text in [
+            format!("postgres://u:{encoded}@h/d?sslmode=require"),
+            format!("postgres://h/d?password={encoded}&sslmode=require"),
+            format!("host=h password='{quoted}' dbname=d"),
+            format!("password = {bare} host=h"),
+        ] {
+            assert_eq!(
+                parsed(&text).password_for(0),
+                Some(password.as_str()),
+                "{text}"
+            );
+            let line = redact(&format!("pgcopydb clone --source {text} --dir /d"));
+            assert!(!line.contains("s3cret"), "{line}");
+            assert!(line.ends_with(" --dir /d"), "{line}");
+        }
+        for text in [
+            format!("postgres://u:{password}@h/d"),
+            format!("postgres://h/d?password={password}"),
+            format!("password={password}"),
+        ] {
+            if let Err(error) = parse(&text) {
+                assert!(!error.to_string().contains("s3cret"), "{text}: {error}");
+            }
+        }
+    }
+}
