@@ -175,12 +175,11 @@ impl ConnInfo {
         let from_file = self.file_passwords.iter().flatten().map(String::as_str);
         let mut all: BTreeSet<String> = self.written.iter().cloned().collect();
         for secret in given.chain(from_file).filter(|secret| !secret.is_empty()) {
-            let encoded = uri::encode(secret);
             let quoted = secret.replace('\\', "\\\\").replace('\'', "\\'");
             all.extend([
                 secret.to_owned(),
-                encoded.to_ascii_lowercase(),
-                encoded,
+                uri::encode(secret),
+                uri::encode_lower(secret),
                 quoted,
             ]);
         }

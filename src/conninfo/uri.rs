@@ -193,6 +193,20 @@ pub(super) fn encode(text: &str) -> String {
     encoded
 }
 
+/// The same encoding with hex digits in lower case, which other programs write.
+pub(super) fn encode_lower(text: &str) -> String {
+    let encoded = encode(text);
+    let mut pieces = encoded.split('%');
+    let mut lower = pieces.next().unwrap_or("").to_owned();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
+        lower.push('%');
+        lower.push_str(&digits.to_ascii_lowercase());
+        lower.push_str(rest);
+    }
+    lower
+}
+
 /// Writes `postgres://user@host:port,…/dbname?name=value&…`; the caller leaves secrets out.
 pub(super) fn write<'a>(
     user: &str,
@@ -335,5 +349,6 @@ mod tests {
     fn encoding_keeps_unreserved_bytes_only() {
         assert_eq!(encode("aZ9-._~"), "aZ9-._~");
         assert_eq!(encode("é%@:/ +"), "%C3%A9%25%40%3A%2F%20%2B");
+        assert_eq!(encode_lower("%Aé/B"), "%25A%c3%a9%2fB");
     }
 }
