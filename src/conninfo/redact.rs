@@ -4,6 +4,7 @@
 //! than the password: a lost detail costs less than a shown secret.
 
 use super::keyword::{KEYWORDS, is_blank};
+use std::ops::Range;
 
 /// What stands in place of a secret.
 const BLANK: &str = "***";
@@ -29,11 +30,11 @@ fn blank_uris(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("://") {
         out.push_str(before);
         out.push_str("://");
-        let zone = after.find("://").unwrap_or(after.len());
-        let (start, end) = secret_range(after.get(..zone).unwrap_or(after)).unwrap_or((0, 0));
-        if end > start {
-            out.push_str(after.get(..start).unwrap_or(""));
+        let mut end = 0;
+        if let Some(secret) = secret_range(zone(after)) {
+            out.push_str(after.get(..secret.start).unwrap_or(""));
             out.push_str(BLANK);
+            end = secret.end;
         }
         let tail = after.get(end..).unwrap_or("");
         let token = tail.find(is_blank).unwrap_or(tail.len());
@@ -56,8 +57,16 @@ fn tail_from(text: &str, at: usize) -> &str {
     text.get(at..).unwrap_or("")
 }
 
-/// Where the password stands in what follows a scheme, up to the next scheme.
-fn secret_range(zone: &str) -> Option<(usize, usize)> {
+/// What follows a scheme, up to the next scheme that another word contains.
+fn zone(after: &str) -> &str {
+    let word = after.find(is_blank).unwrap_or(after.len());
+    let rest = tail_from(after, word);
+    let end = word + rest.find("://").unwrap_or(rest.len());
+    after.get(..end).unwrap_or(after)
+}
+
+/// Where the password stands in a zone.
+fn secret_range(zone: &str) -> Option<Range<usize>> {
     let token = zone.get(..zone.find(is_blank).unwrap_or(zone.len()))?;
     // An address in brackets at the start has colons of its own.
     let skip = if token.starts_with('[') {
@@ -70,20 +79,21 @@ fn secret_range(zone: &str) -> Option<(usize, usize)> {
     let start = colon + 1;
     match (token.find('@'), token.rfind('@')) {
         (Some(first), _) if first < colon && is_port(after_colon) => None,
-        (Some(_), Some(last)) if last > colon => Some((start, last)),
+        (Some(_), Some(last)) if last > colon => Some(start..last),
         _ if is_port(after_colon) => None,
-        _ => Some((
-            start,
-            zone.rfind('@')
-                .filter(|at| *at > colon)
-                .unwrap_or(token.len()),
-        )),
+        _ => {
+            let last = zone.rfind('@').filter(|at| *at > colon);
+            Some(start..last.unwrap_or(token.len()))
+        }
     }
 }
 
 /// Whether the text begins with a port number that ends as one.
 fn is_port(text: &str) -> bool {
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    if rest.len() == text.len() {
+        return false;
+    }
     rest.is_empty() || rest.starts_with(|c| is_blank(c) || "/?,'\"".contains(c))
 }
 
@@ -204,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_blanked_out_and_the_rest_stays() {
+    fn passwords_in_uris_are_blanked_out_and_the_rest_stays() {
         for (text, expected) in [
             ("clone --table-jobs 4", "clone --table-jobs 4"),
             (
@@ -245,6 +255,14 @@ mod tests {
                 "postgres://h/d?pass%77ord=s3cret&user=u",
                 "postgres://h/d?pass%77ord=***&user=u",
             ),
+        ] {
+            assert_eq!(redact(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_keyword_form_are_blanked_out() {
+        for (text, expected) in [
             (
                 "host=h password=s3cret user=u",
                 "host=h password=*** user=u",
@@ -273,6 +291,16 @@ mod tests {
             (
                 "--source \"host=h password=s3cret\" --dir x",
                 "--source \"host=h password=*** --dir x",
+            ),
+            ("postgres://u:@h/d", "postgres://u:***@h/d"),
+            ("postgres://u:a://s3cret@h/d", "postgres://u:***@h/d"),
+            (
+                "postgres://u@h:1/d,postgres://u:s3cret@h/d x",
+                "postgres://u@h:1/d,postgres://u:***@h/d x",
+            ),
+            (
+                "postgres://u@h/d,postgres://u:s3cret@h/d x",
+                "postgres://u@h/d,postgres:***@h/d x",
             ),
             ("a password is asked for", "a password is asked for"),
         ] {
