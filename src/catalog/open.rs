@@ -23,8 +23,11 @@ pub struct Ledger {
 
 /// The error for a ledger that SQLite refuses: a full or broken work directory.
 pub fn sqlite_error(what: &str, error: &rusqlite::Error) -> Error {
-    Error::new(Kind::BadState, format!("could not {what} the ledger of the work directory: {error}"))
-        .hint("Check the space and the permissions of the work directory; --resume goes on after that.")
+    Error::new(
+        Kind::BadState,
+        format!("could not {what} the ledger of the work directory: {error}"),
+    )
+    .hint("Check the space and the permissions of the work directory; --resume goes on after that.")
 }
 
 impl Ledger {
@@ -45,7 +48,10 @@ impl Ledger {
 
     /// Opens an existing ledger for reading only; nothing in the directory changes.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        Self::open_with(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
     }
 
     fn open_with(path: &Path, flags: OpenFlags) -> Result<Self> {
@@ -116,9 +122,13 @@ impl Ledger {
         body: impl FnOnce(&Transaction<'_>) -> Result<T>,
     ) -> Result<T> {
         let failed = |error: rusqlite::Error| sqlite_error("write", &error);
-        self.connection.execute_batch("pragma synchronous = full").map_err(failed)?;
+        self.connection
+            .execute_batch("pragma synchronous = full")
+            .map_err(failed)?;
         let result = self.write(body);
-        self.connection.execute_batch("pragma synchronous = normal").map_err(failed)?;
+        self.connection
+            .execute_batch("pragma synchronous = normal")
+            .map_err(failed)?;
         result
     }
 }

@@ -116,7 +116,12 @@ impl Activity {
                 "select source_pid, source_start, target_pid, target_start from process
                   where role = ?1 and worker = ?2",
                 params![self.role, self.worker],
-                |row| Ok(Backends { source: backend(row, 0)?, target: backend(row, 2)? }),
+                |row| {
+                    Ok(Backends {
+                        source: backend(row, 0)?,
+                        target: backend(row, 2)?,
+                    })
+                },
             )
             .optional()
             .map_err(|error| sqlite_error("read", &error))?;
@@ -131,7 +136,10 @@ impl Activity {
             )?;
             statement
                 .query_map([], |row| {
-                    Ok(Backends { source: backend(row, 0)?, target: backend(row, 2)? })
+                    Ok(Backends {
+                        source: backend(row, 0)?,
+                        target: backend(row, 2)?,
+                    })
                 })?
                 .collect()
         };

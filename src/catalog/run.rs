@@ -30,7 +30,11 @@ impl Run {
     pub fn past(ledger: &Ledger) -> Result<PastRun> {
         let outcome: Option<Option<String>> = ledger
             .connection()
-            .query_row("select outcome from run order by id desc limit 1", [], |row| row.get(0))
+            .query_row(
+                "select outcome from run order by id desc limit 1",
+                [],
+                |row| row.get(0),
+            )
             .optional()
             .map_err(|error| sqlite_error("read", &error))?;
         Ok(match outcome {
@@ -45,17 +49,27 @@ impl Run {
         connection
             .execute(
                 "insert into run (command, pid, started_at, consistent) values (?1, ?2, ?3, ?4)",
-                params![command, crate::sys::proc::parent_pid(), clock::epoch_ms(), consistent],
+                params![
+                    command,
+                    crate::sys::proc::parent_pid(),
+                    clock::epoch_ms(),
+                    consistent
+                ],
             )
             .map_err(|error| sqlite_error("write", &error))?;
-        Ok(Self { id: connection.last_insert_rowid() })
+        Ok(Self {
+            id: connection.last_insert_rowid(),
+        })
     }
 
     /// Notes the snapshot that the run reads with.
     pub fn set_snapshot(self, ledger: &Ledger, snapshot: &str) -> Result<()> {
         ledger
             .connection()
-            .execute("update run set snapshot = ?2 where id = ?1", params![self.id, snapshot])
+            .execute(
+                "update run set snapshot = ?2 where id = ?1",
+                params![self.id, snapshot],
+            )
             .map_err(|error| sqlite_error("write", &error))?;
         Ok(())
     }
@@ -89,7 +103,9 @@ impl Run {
             let mut statement = ledger
                 .connection()
                 .prepare("select topic, line from notice group by topic, line order by min(id)")?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            statement
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
         };
         read().map_err(|error| sqlite_error("read", &error))
     }
@@ -110,9 +126,11 @@ impl Run {
     /// The run that set a mark, and its detail.
     pub fn marked(connection: &Connection, name: &str) -> Result<Option<(i64, String)>> {
         connection
-            .query_row("select run_id, detail from mark where name = ?1", [name], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
+            .query_row(
+                "select run_id, detail from mark where name = ?1",
+                [name],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .optional()
             .map_err(|error| sqlite_error("read", &error))
     }

@@ -89,15 +89,27 @@ impl Setup {
     /// Refuses a resumed run that would not continue what the directory was set up for.
     pub fn check_resumed(&self, now: &Self) -> Result<()> {
         let pairs = [
-            ("source", &self.source_identity, &now.source_identity, &self.source_uri),
-            ("target", &self.target_identity, &now.target_identity, &self.target_uri),
+            (
+                "source",
+                &self.source_identity,
+                &now.source_identity,
+                &self.source_uri,
+            ),
+            (
+                "target",
+                &self.target_identity,
+                &now.target_identity,
+                &self.target_uri,
+            ),
         ];
         for (side, before, after, uri) in pairs {
             if before != after {
                 return Err(Error::bad_state(format!(
                     "the work directory was set up for another {side} database"
                 ))
-                .detail(format!("It was {uri}; the one given now is another database."))
+                .detail(format!(
+                    "It was {uri}; the one given now is another database."
+                ))
                 .hint("Give the same database, or another work directory with --dir."));
             }
         }

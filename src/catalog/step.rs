@@ -105,7 +105,9 @@ impl Step {
                    from step where name = ?1",
             )?;
             let mut rows = statement.query([self.name()])?;
-            let Some(row) = rows.next()? else { return Ok(Timing::default()) };
+            let Some(row) = rows.next()? else {
+                return Ok(Timing::default());
+            };
             Ok(Timing {
                 started_at: row.get(0)?,
                 finished_at: row.get(1)?,

@@ -75,7 +75,9 @@ impl Bell {
                 }
             }
         }
-        Err(Error::internal("could not find a free key for a message queue"))
+        Err(Error::internal(
+            "could not find a free key for a message queue",
+        ))
     }
 
     /// Rings; a full or removed queue is no error.

@@ -51,7 +51,11 @@ impl Leaf<'_> {
 
     /// Fails with [`Kind::Stopped`] once this process must stop.
     pub fn check(&self) -> Result<()> {
-        if self.stopping() { Err(stopped()) } else { Ok(()) }
+        if self.stopping() {
+            Err(stopped())
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits; fails at once when this process must stop.
@@ -75,7 +79,10 @@ impl Leaf<'_> {
 
 fn stopped() -> Error {
     let signal = signal::first().unwrap_or(15);
-    Error::new(Kind::Stopped(signal), format!("stopped by {}", signal::name(signal)))
+    Error::new(
+        Kind::Stopped(signal),
+        format!("stopped by {}", signal::name(signal)),
+    )
 }
 
 /// Starts a leaf with this body.
@@ -88,7 +95,14 @@ pub fn spawn(
     let parent = i32::try_from(std::process::id()).unwrap_or(0);
     let child = fork::spawn(role.label(), |reporter| {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut leaf = Leaf { role, number, successor, stop, parent, reporter };
+        let mut leaf = Leaf {
+            role,
+            number,
+            successor,
+            stop,
+            parent,
+            reporter,
+        };
         let (report, code) = match body(&mut leaf) {
             Ok(()) => (Report::Done, 0),
             Err(error) => {
@@ -103,6 +117,10 @@ pub fn spawn(
         leaf.report(&report);
         code
     })?;
-    notice!("Started process {} \"{}\" {number}", child.pid(), role.label());
+    notice!(
+        "Started process {} \"{}\" {number}",
+        child.pid(),
+        role.label()
+    );
     Ok(child)
 }

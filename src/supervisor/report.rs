@@ -64,10 +64,22 @@ impl Report {
             return line;
         }
         match self {
-            Self::Failed { error } => Self::Failed { error: shortened(error) }.json(),
-            Self::GivenUp { error } => Self::GivenUp { error: shortened(error) }.json(),
-            Self::Flawed { error } => Self::Flawed { error: shortened(error) }.json(),
-            _ => Self::Failed { error: Error::internal("a report was too long for its pipe") }.json(),
+            Self::Failed { error } => Self::Failed {
+                error: shortened(error),
+            }
+            .json(),
+            Self::GivenUp { error } => Self::GivenUp {
+                error: shortened(error),
+            }
+            .json(),
+            Self::Flawed { error } => Self::Flawed {
+                error: shortened(error),
+            }
+            .json(),
+            _ => Self::Failed {
+                error: Error::internal("a report was too long for its pipe"),
+            }
+            .json(),
         }
     }
 
@@ -107,7 +119,10 @@ mod tests {
         let line = Report::Failed { error: long }.line();
         assert!(line.len() < REPORT_LINE_MAX, "{}", line.len());
         assert!(matches!(Report::parse(&line), Ok(Report::Failed { .. })));
-        let line = Report::Snapshot { id: "1-2-3".to_owned() }.line();
+        let line = Report::Snapshot {
+            id: "1-2-3".to_owned(),
+        }
+        .line();
         assert!(matches!(Report::parse(&line), Ok(Report::Snapshot { id }) if id == "1-2-3"));
         for end in 0..line.len() {
             assert!(Report::parse(&line[..end]).is_err());

@@ -183,15 +183,20 @@ impl Loop<'_> {
     /// The machine's view of an end; processes that we have stopped did not fail.
     fn end_of(&self, running: &Running, ended: Ended) -> End {
         let pid = running.child.pid();
-        notice!("Process {pid} \"{}\" {} ended: {ended:?}", running.role.label(), running.number);
+        notice!(
+            "Process {pid} \"{}\" {} ended: {ended:?}",
+            running.role.label(),
+            running.number
+        );
         if running.dismissed {
             return End::Done;
         }
         match (&running.last_word, ended) {
             (Some(word), Ended::Exit(_)) => word.clone(),
-            (_, Ended::Exit(code)) => {
-                End::Crashed(format!("process {pid} \"{}\" ended with code {code}", running.role.label()))
-            }
+            (_, Ended::Exit(code)) => End::Crashed(format!(
+                "process {pid} \"{}\" ended with code {code}",
+                running.role.label()
+            )),
             (_, Ended::Signal(signal)) => End::Crashed(format!(
                 "process {pid} \"{}\" was ended by {}",
                 running.role.label(),
@@ -209,24 +214,30 @@ impl Loop<'_> {
                 Order::StopAll => self.begin_stop(),
                 Order::Dismiss(role) => self.dismiss(role),
                 Order::Spawn { .. } if self.stop.is_some() => {}
-                Order::Spawn { role, number, successor } => {
-                    match self.host.spawn(role, number, successor) {
-                        Ok(child) => self.running.push(Running {
-                            role,
-                            number,
-                            child,
-                            last_word: None,
-                            dismissed: false,
-                        }),
-                        Err(error) => self.fail(error),
-                    }
-                }
+                Order::Spawn {
+                    role,
+                    number,
+                    successor,
+                } => match self.host.spawn(role, number, successor) {
+                    Ok(child) => self.running.push(Running {
+                        role,
+                        number,
+                        child,
+                        last_word: None,
+                        dismissed: false,
+                    }),
+                    Err(error) => self.fail(error),
+                },
             }
         }
     }
 
     fn dismiss(&mut self, role: Role) {
-        for running in self.running.iter_mut().filter(|running| running.role == role) {
+        for running in self
+            .running
+            .iter_mut()
+            .filter(|running| running.role == role)
+        {
             running.dismissed = true;
             running.child.signal(Signal::SIGTERM);
         }
@@ -267,7 +278,11 @@ impl Loop<'_> {
         if self.stop.is_some() {
             return;
         }
-        self.stop = Some(Stop { since: Instant::now(), patience: KILL_AFTER, rung: 0 });
+        self.stop = Some(Stop {
+            since: Instant::now(),
+            patience: KILL_AFTER,
+            rung: 0,
+        });
         self.host.stopping();
         self.signal_all(Signal::SIGTERM);
     }
@@ -293,4 +308,3 @@ impl Loop<'_> {
         }
     }
 }
-

@@ -28,7 +28,10 @@ impl Reporter {
     /// Sends one line, cut to what a pipe keeps whole. A supervisor that is gone is no error here:
     /// the death signal ends this process.
     pub fn send(&mut self, line: &str) {
-        debug_assert!(!line.contains('\n') && line.len() < REPORT_LINE_MAX, "report too long");
+        debug_assert!(
+            !line.contains('\n') && line.len() < REPORT_LINE_MAX,
+            "report too long"
+        );
         let mut bytes = line.as_bytes().to_vec();
         bytes.truncate(REPORT_LINE_MAX - 1);
         bytes.push(b'\n');
@@ -73,7 +76,9 @@ pub fn spawn(label: &str, body: impl FnOnce(&mut Reporter) -> i32) -> Result<Chi
             drop(read_end);
             let code = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 enter_child(label, supervisor, &write_end);
-                let mut reporter = Reporter { pipe: std::fs::File::from(write_end) };
+                let mut reporter = Reporter {
+                    pipe: std::fs::File::from(write_end),
+                };
                 body(&mut reporter)
             }));
             exit_now(code.unwrap_or(PANIC_EXIT_CODE));
@@ -97,7 +102,10 @@ fn enter_child(label: &str, supervisor: Pid, report: &OwnedFd) {
 /// Closes what the parent had open; `close_range` is there since Linux 5.9.
 fn close_descriptors_above_two_but(kept: i32) {
     let kept = u32::try_from(kept).unwrap_or(u32::MAX);
-    let ranges = [(3, kept.saturating_sub(1)), (kept.saturating_add(1), u32::MAX)];
+    let ranges = [
+        (3, kept.saturating_sub(1)),
+        (kept.saturating_add(1), u32::MAX),
+    ];
     for (first, last) in ranges.into_iter().filter(|(first, last)| first <= last) {
         // SAFETY: plain numbers; descriptors of Rust objects in this range are never used again,
         // as the child leaves by `_exit` and its body captured plain data.
@@ -110,7 +118,9 @@ fn close_descriptors_above_two_but(kept: i32) {
 
 /// Fallback for systems without `close_range`: closes the descriptors that `/proc` lists.
 fn close_listed(first: u32, last: u32) {
-    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else { return };
+    let Ok(listed) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
     let open: Vec<u32> = listed
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|fd| (first..=last).contains(fd))

@@ -25,8 +25,11 @@ pub fn try_lock(path: &Path) -> Result<Option<HeldLock>> {
         .custom_flags(libc::O_CLOEXEC | libc::O_NOFOLLOW)
         .open(path)
         .map_err(|error| {
-            Error::new(Kind::BadState, format!("could not open \"{}\": {error}", path.display()))
-                .hint("Check that the work directory is writable, or give another one with --dir.")
+            Error::new(
+                Kind::BadState,
+                format!("could not open \"{}\": {error}", path.display()),
+            )
+            .hint("Check that the work directory is writable, or give another one with --dir.")
         })?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(file) => Ok(Some(HeldLock { _file: file })),

@@ -41,7 +41,12 @@ pub struct News {
 
 impl Child {
     pub(super) fn new(pid: Pid, label: String, report: OwnedFd) -> Self {
-        Self { pid, label, report: std::fs::File::from(report), pending: Vec::new() }
+        Self {
+            pid,
+            label,
+            report: std::fs::File::from(report),
+            pending: Vec::new(),
+        }
     }
 
     /// Process id.
@@ -67,7 +72,10 @@ impl Child {
         let count = match self.report.read(&mut buffer) {
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
-                return Ok(News { lines: Vec::new(), ended: None });
+                return Ok(News {
+                    lines: Vec::new(),
+                    ended: None,
+                });
             }
             Err(error) => {
                 return Err(Error::internal(format!(
@@ -114,11 +122,15 @@ impl Child {
 /// Waits until a child has something to say, a signal comes, or `limit` is over; returns the
 /// positions of those that can be read.
 pub fn poll_all(children: &[&Child], limit: Duration) -> Vec<usize> {
-    let mut fds: Vec<PollFd<'_>> =
-        children.iter().map(|child| PollFd::new(child.report.as_fd(), PollFlags::POLLIN)).collect();
+    let mut fds: Vec<PollFd<'_>> = children
+        .iter()
+        .map(|child| PollFd::new(child.report.as_fd(), PollFlags::POLLIN))
+        .collect();
     let timeout = PollTimeout::from(u16::try_from(limit.as_millis()).unwrap_or(u16::MAX));
     if poll(&mut fds, timeout).is_err() {
         return Vec::new();
     }
-    (0..fds.len()).filter(|position| fds[*position].any().unwrap_or(false)).collect()
+    (0..fds.len())
+        .filter(|position| fds[*position].any().unwrap_or(false))
+        .collect()
 }

@@ -23,7 +23,9 @@ pub fn install() -> Result<()> {
             })
         };
         installed.map_err(|error| {
-            Error::internal(format!("could not install a handler for signal {signal}: {error}"))
+            Error::internal(format!(
+                "could not install a handler for signal {signal}: {error}"
+            ))
         })?;
     }
     Ok(())
@@ -50,6 +52,8 @@ pub(super) fn reset_in_child() {
 
 /// Name of a signal as `kill -l` prints it.
 pub fn name(signal: i32) -> String {
-    nix::sys::signal::Signal::try_from(signal)
-        .map_or_else(|_| format!("signal {signal}"), |known| known.as_str().to_owned())
+    nix::sys::signal::Signal::try_from(signal).map_or_else(
+        |_| format!("signal {signal}"),
+        |known| known.as_str().to_owned(),
+    )
 }

@@ -48,8 +48,10 @@ pub fn create(key: i32) -> Result<Option<i32>> {
     }
     match errno() {
         nix::Error::EEXIST => Ok(None),
-        error => Err(Error::internal(format!("could not create a System V message queue: {error}"))
-            .hint("Look at kernel.msgmni and at `ipcs -q`.")),
+        error => Err(Error::internal(format!(
+            "could not create a System V message queue: {error}"
+        ))
+        .hint("Look at kernel.msgmni and at `ipcs -q`.")),
     }
 }
 
@@ -79,7 +81,10 @@ pub fn remove(id: i32) {
 
 /// Sends a message without waiting.
 pub fn send(id: i32, message: &[u8]) -> Result<Sent> {
-    let mut buffer = Buffer { kind: 1, bytes: [0; MESSAGE_MAX] };
+    let mut buffer = Buffer {
+        kind: 1,
+        bytes: [0; MESSAGE_MAX],
+    };
     let length = message.len().min(MESSAGE_MAX);
     buffer.bytes[..length].copy_from_slice(&message[..length]);
     // SAFETY: the buffer is a long followed by at least `length` bytes.
@@ -90,16 +95,27 @@ pub fn send(id: i32, message: &[u8]) -> Result<Sent> {
     match errno() {
         nix::Error::EAGAIN | nix::Error::EINTR => Ok(Sent::Full),
         nix::Error::EIDRM | nix::Error::EINVAL => Ok(Sent::Removed),
-        error => Err(Error::internal(format!("could not send to a message queue: {error}"))),
+        error => Err(Error::internal(format!(
+            "could not send to a message queue: {error}"
+        ))),
     }
 }
 
 /// Takes the oldest message without waiting.
 pub fn receive(id: i32, message: &mut [u8; MESSAGE_MAX]) -> Result<Received> {
-    let mut buffer = Buffer { kind: 0, bytes: [0; MESSAGE_MAX] };
+    let mut buffer = Buffer {
+        kind: 0,
+        bytes: [0; MESSAGE_MAX],
+    };
     // SAFETY: the buffer is a long followed by MESSAGE_MAX bytes, the limit given.
     let count = unsafe {
-        libc::msgrcv(id, (&raw mut buffer).cast(), MESSAGE_MAX, 0, libc::IPC_NOWAIT)
+        libc::msgrcv(
+            id,
+            (&raw mut buffer).cast(),
+            MESSAGE_MAX,
+            0,
+            libc::IPC_NOWAIT,
+        )
     };
     if let Ok(count) = usize::try_from(count) {
         *message = buffer.bytes;
@@ -108,6 +124,8 @@ pub fn receive(id: i32, message: &mut [u8; MESSAGE_MAX]) -> Result<Received> {
     match errno() {
         nix::Error::ENOMSG | nix::Error::EINTR => Ok(Received::Empty),
         nix::Error::EIDRM | nix::Error::EINVAL => Ok(Received::Removed),
-        error => Err(Error::internal(format!("could not read a message queue: {error}"))),
+        error => Err(Error::internal(format!(
+            "could not read a message queue: {error}"
+        ))),
     }
 }

@@ -20,8 +20,10 @@ unsafe extern "C" {
 fn areas() -> Option<(usize, usize, usize, usize)> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let after_name = stat.rsplit_once(')')?.1;
-    let fields: Vec<usize> =
-        after_name.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+    let fields: Vec<usize> = after_name
+        .split_ascii_whitespace()
+        .map(|field| field.parse().unwrap_or(0))
+        .collect();
     // Field 3 (state) is the first one after the name.
     let field = |number: usize| fields.get(number - 3).copied().filter(|value| *value != 0);
     Some((field(48)?, field(49)?, field(50)?, field(51)?))
@@ -45,12 +47,18 @@ pub fn take_over(hidden: &[&str]) -> Vec<(OsString, OsString)> {
         }
     }
     kept.push(std::ptr::null_mut());
-    let Some((arg_start, arg_end, env_start, env_end)) = areas() else { return secrets };
+    let Some((arg_start, arg_end, env_start, env_end)) = areas() else {
+        return secrets;
+    };
     let moved = Box::leak(kept.into_boxed_slice()).as_mut_ptr();
     // SAFETY: one thread, so nobody reads `environ` meanwhile; the new array is NUL-terminated and
     // lives for ever.
     unsafe { environ = moved };
-    let end = if env_start == arg_end { env_end } else { arg_end };
+    let end = if env_start == arg_end {
+        env_end
+    } else {
+        arg_end
+    };
     if env_start != arg_end && env_end > env_start {
         // SAFETY: the kernel says that this range is the environment; nothing refers to it any more.
         unsafe { std::ptr::write_bytes(env_start as *mut u8, 0, env_end - env_start) };
@@ -67,7 +75,11 @@ pub fn set(label: &str) {
     if length < 2 {
         return;
     }
-    let title = if label.is_empty() { "pgcopydb".to_owned() } else { format!("pgcopydb: {label}") };
+    let title = if label.is_empty() {
+        "pgcopydb".to_owned()
+    } else {
+        format!("pgcopydb: {label}")
+    };
     let start = AREA_START.load(Ordering::Relaxed) as *mut u8;
     let shown = title.len().min(length - 1);
     // SAFETY: the range is the arguments and environment area that `take_over` made ours.

@@ -95,7 +95,12 @@ impl Claim {
         if let Some(warning) = lost_at_reboot(&layout) {
             log::warn!("{warning}");
         }
-        Ok(Self { layout, marker, owner: std::process::id(), _lock: lock })
+        Ok(Self {
+            layout,
+            marker,
+            owner: std::process::id(),
+            _lock: lock,
+        })
     }
 }
 
@@ -119,10 +124,13 @@ fn in_use(layout: &Layout) -> Error {
 
 fn check_folder(layout: &Layout) -> Result<()> {
     let top = layout.top();
-    let status = std::fs::symlink_metadata(top).map_err(|error| unusable("look at", top, &error))?;
+    let status =
+        std::fs::symlink_metadata(top).map_err(|error| unusable("look at", top, &error))?;
     let refuse = |why: &str| {
-        Err(Error::bad_state(format!("work directory \"{}\" {why}", top.display()))
-            .hint("Give another directory with --dir."))
+        Err(
+            Error::bad_state(format!("work directory \"{}\" {why}", top.display()))
+                .hint("Give another directory with --dir."),
+        )
     };
     if status.file_type().is_symlink() {
         return refuse("is a symbolic link");
@@ -235,7 +243,10 @@ mod tests {
         let layout = layout(&folder);
         let first = Claim::take(layout.clone(), Intent::Fresh).unwrap();
         let error = Claim::take(layout.clone(), Intent::Restart).unwrap_err();
-        assert!(error.message().contains(&std::process::id().to_string()), "{error}");
+        assert!(
+            error.message().contains(&std::process::id().to_string()),
+            "{error}"
+        );
         let uuid = first.marker.uuid.clone();
         drop(first);
         let second = Claim::take(layout.clone(), Intent::Resume).unwrap();

@@ -93,7 +93,11 @@ impl Layout {
 
     /// Makes the folders that are missing, mode 0700.
     pub fn make_folders(&self) -> Result<()> {
-        for folder in [self.schema(), self.top.join("compare"), self.top.join("cdc")] {
+        for folder in [
+            self.schema(),
+            self.top.join("compare"),
+            self.top.join("cdc"),
+        ] {
             make_folder(&folder)?;
         }
         Ok(())
@@ -111,8 +115,11 @@ pub(super) fn make_folder(folder: &Path) -> Result<()> {
 
 /// The error for a work directory that the system refuses.
 pub(super) fn unusable(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::new(Kind::BadState, format!("could not {what} \"{}\": {error}", path.display()))
-        .hint("Check space and permissions, or give another work directory with --dir.")
+    Error::new(
+        Kind::BadState,
+        format!("could not {what} \"{}\": {error}", path.display()),
+    )
+    .hint("Check space and permissions, or give another work directory with --dir.")
 }
 
 /// Writes a file so that it is there whole or not at all: temporary name, fsync, rename; mode 0600.

@@ -19,7 +19,9 @@ pub struct Remains {
 impl Remains {
     /// The remains of a work directory.
     pub fn of(layout: &Layout) -> Self {
-        Self { layout: layout.clone() }
+        Self {
+            layout: layout.clone(),
+        }
     }
 
     /// Writes a key down before its queue is made.
@@ -41,16 +43,24 @@ impl Remains {
     /// queues there were.
     pub fn sweep(&self) -> usize {
         let path = self.layout.remains();
-        let Ok(text) = std::fs::read_to_string(&path) else { return 0 };
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            return 0;
+        };
         let keys = parse(&text);
-        let removed = keys.iter().filter(|key| queue::remove_by_key(**key)).count();
+        let removed = keys
+            .iter()
+            .filter(|key| queue::remove_by_key(**key))
+            .count();
         let _gone = std::fs::remove_file(&path);
         removed
     }
 }
 
 fn parse(text: &str) -> Vec<i32> {
-    text.lines().filter_map(|line| line.trim().parse().ok()).filter(|key| *key > 0).collect()
+    text.lines()
+        .filter_map(|line| line.trim().parse().ok())
+        .filter(|key| *key > 0)
+        .collect()
 }
 
 #[cfg(test)]

@@ -66,10 +66,16 @@ pub fn advance(connection: &Connection, table: Oid) -> Result<Vec<(Kind, i64)>> 
     for rule in RULES {
         let apply = || -> rusqlite::Result<Vec<(i64, String)>> {
             let mut statement = connection.prepare_cached(rule)?;
-            statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            statement
+                .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
         };
         let changed = apply().map_err(|error| sqlite_error("write", &error))?;
-        ready.extend(changed.into_iter().filter_map(|(id, kind)| Some((Kind::parse(&kind)?, id))));
+        ready.extend(
+            changed
+                .into_iter()
+                .filter_map(|(id, kind)| Some((Kind::parse(&kind)?, id))),
+        );
     }
     Ok(ready)
 }

@@ -15,7 +15,8 @@ pub(super) const CRASHES_MAX: u32 = 4;
 pub const SMALL_TABLE_BYTES: i64 = 64 * 1024;
 
 /// Of two foreign keys of one table, one waits for the other's lock: they are not run side by side.
-const NOT_BESIDE_ITSELF: &str = "and not exists (select 1 from unit o where o.table_oid = u.table_oid
+const NOT_BESIDE_ITSELF: &str =
+    "and not exists (select 1 from unit o where o.table_oid = u.table_oid
     and o.kind in ('fkey', 'validate') and o.state = 'running')";
 
 /// Claims the unit with the highest rank, kinds tried in the order given; `None` when there is
@@ -114,15 +115,20 @@ pub fn take_back(ledger: &mut Ledger, run: Run, worker: u32, kinds: &[Kind]) -> 
             };
             take().map_err(|error| sqlite_error("write", &error))
         })?;
-        given_up.extend(units.into_iter().filter(|unit| unit.claims >= CRASHES_MAX).map(|unit| {
-            Error::internal(format!(
-                "gave up {} {} of table {} after {} workers died over it",
-                unit.kind.name(),
-                unit.object,
-                unit.table_oid,
-                unit.claims
-            ))
-        }));
+        given_up.extend(
+            units
+                .into_iter()
+                .filter(|unit| unit.claims >= CRASHES_MAX)
+                .map(|unit| {
+                    Error::internal(format!(
+                        "gave up {} {} of table {} after {} workers died over it",
+                        unit.kind.name(),
+                        unit.object,
+                        unit.table_oid,
+                        unit.claims
+                    ))
+                }),
+        );
     }
     Ok(given_up)
 }

@@ -152,8 +152,9 @@ impl Unit {
     /// The statements of this unit. Errors: a ledger that is not ours ([`Error::internal`]).
     pub fn items(&self) -> Result<Vec<Item>> {
         let text = self.sql.as_deref().unwrap_or("[]");
-        serde_json::from_str(text)
-            .map_err(|error| Error::internal(format!("unit {} has no statements: {error}", self.id)))
+        serde_json::from_str(text).map_err(|error| {
+            Error::internal(format!("unit {} has no statements: {error}", self.id))
+        })
     }
 }
 
@@ -219,8 +220,17 @@ pub fn give_up(connection: &Connection, unit: &Unit, why: &Error) -> Result<()> 
 
 /// Marks a unit as having nothing to do; what waited for it becomes ready.
 pub fn skip(connection: &Connection, unit: &Unit, why: &str) -> Result<Vec<(Kind, i64)>> {
-    set_state(connection, unit, "skipped", &serde_json::json!({ "message": why }).to_string())?;
-    if unit.table_oid == 0 { Ok(Vec::new()) } else { advance(connection, unit.table_oid) }
+    set_state(
+        connection,
+        unit,
+        "skipped",
+        &serde_json::json!({ "message": why }).to_string(),
+    )?;
+    if unit.table_oid == 0 {
+        Ok(Vec::new())
+    } else {
+        advance(connection, unit.table_oid)
+    }
 }
 
 fn error_json(error: &Error) -> String {

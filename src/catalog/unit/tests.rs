@@ -17,7 +17,9 @@ fn ledger(units: &[(&str, &str, i64, i64)]) -> (Ledger, Run) {
 }
 
 fn done(ledger: &mut Ledger, run: Run, unit: &Unit) -> Vec<Kind> {
-    let ready = ledger.write(|tx| finish(tx, run, &[(unit, Done::default())])).unwrap();
+    let ready = ledger
+        .write(|tx| finish(tx, run, &[(unit, Done::default())]))
+        .unwrap();
     ready.into_iter().map(|(kind, _)| kind).collect()
 }
 
@@ -34,14 +36,19 @@ fn a_table_goes_through_its_kinds_in_order() {
     let first = claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap().unwrap();
     let second = claim(&mut ledger, run, 2, &[Kind::Copy]).unwrap().unwrap();
     assert_ne!(first.id, second.id);
-    assert_eq!(claim(&mut ledger, run, 3, &[Kind::Copy, Kind::Index]).unwrap(), None);
+    assert_eq!(
+        claim(&mut ledger, run, 3, &[Kind::Copy, Kind::Index]).unwrap(),
+        None
+    );
     assert_eq!(done(&mut ledger, run, &first), []);
     assert_eq!(done(&mut ledger, run, &second), [Kind::Index, Kind::Index]);
     let index = claim(&mut ledger, run, 1, &[Kind::Index]).unwrap().unwrap();
     assert_eq!(done(&mut ledger, run, &index), []);
     let index = claim(&mut ledger, run, 1, &[Kind::Index]).unwrap().unwrap();
     assert_eq!(done(&mut ledger, run, &index), [Kind::Constraint]);
-    let constraint = claim(&mut ledger, run, 1, &[Kind::Constraint]).unwrap().unwrap();
+    let constraint = claim(&mut ledger, run, 1, &[Kind::Constraint])
+        .unwrap()
+        .unwrap();
     assert_eq!(done(&mut ledger, run, &constraint), [Kind::Vacuum]);
     assert!(stage_is_over(&ledger, &[Kind::Copy, Kind::Index]).unwrap());
     assert!(!stage_is_over(&ledger, &[Kind::Vacuum]).unwrap());
@@ -71,14 +78,26 @@ fn a_foreign_key_waits_for_both_tables_and_is_validated_alone() {
              values (700, 7, 8, 'a', 1, 1, ''), (701, 7, 7, 'b', 1, 1, '')",
         )
         .unwrap();
-    let copies: Vec<Unit> =
-        (0..2).map(|_| claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap().unwrap()).collect();
-    let (of_seven, of_eight) =
-        if copies[0].table_oid == 7 { (&copies[0], &copies[1]) } else { (&copies[1], &copies[0]) };
-    assert_eq!(done(&mut ledger, run, of_seven), [Kind::Fkey], "the self reference alone");
+    let copies: Vec<Unit> = (0..2)
+        .map(|_| claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap().unwrap())
+        .collect();
+    let (of_seven, of_eight) = if copies[0].table_oid == 7 {
+        (&copies[0], &copies[1])
+    } else {
+        (&copies[1], &copies[0])
+    };
+    assert_eq!(
+        done(&mut ledger, run, of_seven),
+        [Kind::Fkey],
+        "the self reference alone"
+    );
     assert_eq!(done(&mut ledger, run, of_eight), [Kind::Fkey]);
     let first = claim(&mut ledger, run, 1, &[Kind::Fkey]).unwrap().unwrap();
-    assert_eq!(claim(&mut ledger, run, 2, &[Kind::Fkey]).unwrap(), None, "same table");
+    assert_eq!(
+        claim(&mut ledger, run, 2, &[Kind::Fkey]).unwrap(),
+        None,
+        "same table"
+    );
     assert_eq!(done(&mut ledger, run, &first), [Kind::Validate]);
 }
 
@@ -88,7 +107,11 @@ fn what_a_dead_worker_claimed_is_taken_back_and_given_up_in_the_end() {
     for death in 1..=claim::CRASHES_MAX {
         let unit = claim(&mut ledger, run, 3, &[Kind::Copy]).unwrap().unwrap();
         assert_eq!(unit.claims, death);
-        assert!(take_back(&mut ledger, run, 4, &[Kind::Copy]).unwrap().is_empty());
+        assert!(
+            take_back(&mut ledger, run, 4, &[Kind::Copy])
+                .unwrap()
+                .is_empty()
+        );
         let given_up = take_back(&mut ledger, run, 3, &[Kind::Copy]).unwrap();
         assert_eq!(given_up.len(), usize::from(death == claim::CRASHES_MAX));
     }
@@ -103,14 +126,20 @@ fn a_unit_that_another_worker_has_cannot_be_finished() {
     let (mut ledger, run) = ledger(&[("copy", "todo", 7, 0)]);
     let unit = claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap().unwrap();
     take_back(&mut ledger, run, 1, &[Kind::Copy]).unwrap();
-    assert!(ledger.write(|tx| finish(tx, run, &[(&unit, Done::default())])).is_err());
+    assert!(
+        ledger
+            .write(|tx| finish(tx, run, &[(&unit, Done::default())]))
+            .is_err()
+    );
 }
 
 #[test]
 fn a_failed_copy_keeps_what_depends_on_it_waiting_and_ends_the_stage() {
     let (mut ledger, run) = ledger(&[("copy", "todo", 7, 0), ("index", "waiting", 7, 70)]);
     let unit = claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap().unwrap();
-    ledger.write(|tx| give_up(tx, &unit, &Error::internal("x"))).unwrap();
+    ledger
+        .write(|tx| give_up(tx, &unit, &Error::internal("x")))
+        .unwrap();
     assert!(stage_is_over(&ledger, &[Kind::Copy, Kind::Index]).unwrap());
 }
 
@@ -129,8 +158,17 @@ fn a_new_plan_waits_for_parts_of_the_old_one_that_still_run() {
         .unwrap();
     let first = claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap().unwrap();
     let second = claim(&mut ledger, run, 2, &[Kind::Copy]).unwrap().unwrap();
-    assert!(ledger.write(|tx| replan_as_whole(tx, &first)).unwrap().is_empty());
-    assert_eq!(claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap(), None, "the second part runs");
+    assert!(
+        ledger
+            .write(|tx| replan_as_whole(tx, &first))
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap(),
+        None,
+        "the second part runs"
+    );
     assert_eq!(done(&mut ledger, run, &second), [Kind::Copy]);
     let whole = claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap().unwrap();
     assert_eq!((whole.object, whole.plan), (0, 2));
@@ -151,6 +189,8 @@ fn parts_of_a_new_plan_wait_until_their_table_is_emptied() {
     replan_parts(ledger.connection(), 7).unwrap();
     advance(ledger.connection(), 0).unwrap();
     assert_eq!(claim(&mut ledger, run, 1, &[Kind::Copy]).unwrap(), None);
-    let truncate = claim(&mut ledger, run, 1, &[Kind::Truncate]).unwrap().unwrap();
+    let truncate = claim(&mut ledger, run, 1, &[Kind::Truncate])
+        .unwrap()
+        .unwrap();
     assert_eq!(done(&mut ledger, run, &truncate), [Kind::Copy, Kind::Copy]);
 }
