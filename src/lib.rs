@@ -3,6 +3,7 @@
 //! Read `src/README.md` first: processes, layers, invariants.
 
 pub mod conninfo;
+pub mod dump;
 pub mod error;
 pub mod logging;
 pub mod sys;

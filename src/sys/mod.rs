@@ -4,3 +4,4 @@
 #![allow(unsafe_code, reason = "fork, System V queues and process titles have no safe interface")]
 
 pub mod clock;
+pub mod tool;
