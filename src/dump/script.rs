@@ -311,3 +311,106 @@ fn trailing_words(statement: &str, from: usize) -> Result<Vec<String>> {
     }
     Ok(words)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dump::archive_list::parse;
+
+    const SAMPLES: [(&str, &str); 2] = [
+        (
+            include_str!("../../tests/data/dump/shopdb-15.list"),
+            include_str!("../../tests/data/dump/shopdb-15.sql"),
+        ),
+        (
+            include_str!("../../tests/data/dump/shopdb-18.list"),
+            include_str!("../../tests/data/dump/shopdb-18.sql"),
+        ),
+    ];
+
+    fn scripted(list: &str) -> Vec<Entry> {
+        let mut entries = parse(list).unwrap();
+        entries.retain(|e| matches!(e.desc.as_str(), "INDEX" | "CONSTRAINT" | "FK CONSTRAINT"));
+        entries
+    }
+
+    #[test]
+    fn recorded_scripts_give_the_statements_of_every_entry() {
+        for (list, sql) in SAMPLES {
+            let entries = scripted(list);
+            let expected: Vec<&Entry> = entries.iter().collect();
+            let script = split(sql.as_bytes(), &expected).unwrap();
+            assert_eq!(script.entries.len(), entries.len());
+            assert!(script.unreadable.is_empty());
+            for entry in &script.entries {
+                assert!(!entry.statements.is_empty(), "{entry:?}");
+                match entry.desc.as_str() {
+                    "INDEX" => assert!(entry.statements[0].starts_with("CREATE ")),
+                    _ => {
+                        Head::parse(&entry.statements[0]).unwrap();
+                    }
+                }
+            }
+            let clustered = script.entries.iter().filter(|entry| entry.statements.len() > 1);
+            assert!(clustered.count() > 0, "replica identity and statistics stand with the index");
+        }
+    }
+
+    #[test]
+    fn a_script_of_other_entries_is_refused() {
+        let (list, sql) = SAMPLES[0];
+        let entries = scripted(list);
+        let all: Vec<&Entry> = entries.iter().collect();
+        assert!(split(sql.as_bytes(), &all[1..]).is_err());
+        assert!(split(sql.as_bytes(), &all[..all.len() - 1]).is_err());
+        assert!(split(b"", &all).is_err());
+        assert!(split(b"-- TOC entry x", &all).is_err());
+        for end in (0..sql.len()).step_by(11) {
+            if let Ok(script) = split(&sql.as_bytes()[..end], &all) {
+                assert_eq!(script.entries.len(), all.len());
+            }
+        }
+    }
+
+    #[test]
+    fn tablespaces_hold_from_where_they_are_set() {
+        let entries = parse("1; 1259 5 INDEX a b c\n2; 1259 6 INDEX a d c\n3; 1259 7 INDEX a e c").unwrap();
+        let sql = b"SET default_tablespace = '';\n-- TOC entry 1 (class 1259 OID 5)\nselect 1;\n\
+            SET default_tablespace = \"T\";\n-- TOC entry 2 (class 1259 OID 6)\nselect '-- TOC entry 9 (class 1 OID 1)';\n\
+            SET default_table_access_method = heap;\n-- TOC entry 3 (class 1259 OID 7)\nselect '\xff';";
+        let script = split(sql, &entries.iter().collect::<Vec<_>>()).unwrap();
+        let spaces: Vec<Option<&str>> =
+            script.entries.iter().map(|e| e.default_tablespace.as_deref()).collect();
+        assert_eq!(spaces, [None, Some("\"T\"")]);
+        assert_eq!(script.entries[1].statements.len(), 1);
+        assert_eq!(script.unreadable, [3]);
+    }
+
+    #[test]
+    fn keys_adopt_an_index_and_keep_their_deferral() {
+        let key = "ALTER TABLE ONLY \"Quoted Schema\".\"We \"\"(x). t\"\n    ADD CONSTRAINT \"p k\" \
+                   PRIMARY KEY (a, \"DEFERRABLE\") INCLUDE (c) DEFERRABLE INITIALLY DEFERRED;";
+        let when = deferral(key).unwrap();
+        assert_eq!(when, Deferral::InitiallyDeferred);
+        assert_eq!(
+            constraint_using_index(key, "\"p k\"", KeyKind::Primary, when).unwrap(),
+            "ALTER TABLE ONLY \"Quoted Schema\".\"We \"\"(x). t\" ADD CONSTRAINT \"p k\" PRIMARY KEY \
+             USING INDEX \"p k\" DEFERRABLE INITIALLY DEFERRED;"
+        );
+        let plain = "ALTER TABLE ONLY a.b ADD CONSTRAINT c UNIQUE (\"DEFERRABLE\");";
+        assert_eq!(deferral(plain).unwrap(), Deferral::NotDeferrable);
+        for bad in ["", "ALTER TABLE", "CREATE INDEX a ON b (c);", "ALTER TABLE a.b ADD c", "'"] {
+            assert!(constraint_using_index(bad, "c", KeyKind::Unique, when).is_err(), "{bad}");
+            assert!(validate(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn foreign_keys_are_made_not_valid_once() {
+        let key = "ALTER TABLE ONLY s.t\n    ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES s.r(b) ON DELETE CASCADE;";
+        let (made, was) = not_valid(key).unwrap();
+        assert!(made.ends_with("ON DELETE CASCADE NOT VALID;") && !was, "{made}");
+        assert_eq!(not_valid(&made).unwrap(), (made.clone(), true));
+        assert_eq!(validate(key).unwrap(), "ALTER TABLE s.t VALIDATE CONSTRAINT k;");
+    }
+}
