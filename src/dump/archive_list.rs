@@ -79,7 +79,9 @@ const LONG_DESCRIPTIONS: [&str; 39] = [
 ];
 
 /// One of the two halves of a schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Section {
     /// What must be there before rows come: types, tables, functions.
     PreData,
@@ -157,12 +159,18 @@ pub fn parse(text: &str) -> Result<Vec<Entry>> {
 
 fn bad_line(number: usize, line: &str) -> Error {
     let shown: String = line.chars().take(200).collect();
-    Error::new(Kind::Tool, format!("could not read line {number} of the archive's list"))
-        .detail(format!("The line is: {shown}"))
+    Error::new(
+        Kind::Tool,
+        format!("could not read line {number} of the archive's list"),
+    )
+    .detail(format!("The line is: {shown}"))
 }
 
 fn parse_ids(text: &str) -> Option<Vec<i32>> {
-    text.split(' ').filter(|word| !word.is_empty()).map(|word| word.parse().ok()).collect()
+    text.split(' ')
+        .filter(|word| !word.is_empty())
+        .map(|word| word.parse().ok())
+        .collect()
 }
 
 fn parse_entry(line: &str) -> Option<Entry> {
@@ -187,7 +195,10 @@ fn parse_entry(line: &str) -> Option<Entry> {
 fn split_desc(text: &str, catalog_oid: Oid) -> Option<(&str, &str)> {
     let known = LONG_DESCRIPTIONS
         .iter()
-        .filter(|desc| text.strip_prefix(**desc).is_some_and(|rest| rest.starts_with(' ')))
+        .filter(|desc| {
+            text.strip_prefix(**desc)
+                .is_some_and(|rest| rest.starts_with(' '))
+        })
         .filter(|desc| fits_catalog(desc, catalog_oid))
         .max_by_key(|desc| desc.len());
     let end = match known {
@@ -200,7 +211,11 @@ fn split_desc(text: &str, catalog_oid: Oid) -> Option<(&str, &str)> {
 /// Tells a table of a schema named `DATA` from the data of a table, and the like.
 fn fits_catalog(desc: &str, catalog_oid: Oid) -> bool {
     let objects_own = match desc {
-        "TABLE DATA" | "TABLE ATTACH" | "INDEX ATTACH" | "SEQUENCE SET" | "SEQUENCE OWNED BY"
+        "TABLE DATA"
+        | "TABLE ATTACH"
+        | "INDEX ATTACH"
+        | "SEQUENCE SET"
+        | "SEQUENCE OWNED BY"
         | "MATERIALIZED VIEW DATA" => PG_CLASS,
         "STATISTICS DATA" => PG_STATISTIC_EXT,
         "DEFAULT ACL" => PG_ATTRDEF,
@@ -212,7 +227,10 @@ fn fits_catalog(desc: &str, catalog_oid: Oid) -> bool {
 
 /// The dump ids that a list names; for lists of one section, and for lists that an operator edited.
 pub fn parse_dump_ids(text: &str) -> Result<BTreeSet<i32>> {
-    Ok(parse(text)?.into_iter().map(|entry| entry.dump_id).collect())
+    Ok(parse(text)?
+        .into_iter()
+        .map(|entry| entry.dump_id)
+        .collect())
 }
 
 /// Says of each entry of the whole (verbose) list which section's list names it. Needed as
@@ -231,7 +249,11 @@ pub fn assign_sections(entries: &mut [Entry], pre: &BTreeSet<i32>, post: &BTreeS
 
 /// Positions by dump id.
 pub fn index_by_id(entries: &[Entry]) -> BTreeMap<i32, usize> {
-    entries.iter().enumerate().map(|(position, entry)| (entry.dump_id, position)).collect()
+    entries
+        .iter()
+        .enumerate()
+        .map(|(position, entry)| (entry.dump_id, position))
+        .collect()
 }
 
 /// Prints a list for `--use-list`: order kept, `;` in front of what is left out.
@@ -261,8 +283,11 @@ mod tests {
     fn every_entry_of_recorded_lists_is_read_and_printed_back_as_it_was() {
         for sample in SAMPLES {
             let entries = parse(sample).unwrap();
-            let expected: String =
-                sample.lines().filter(|l| !l.starts_with(';')).map(|l| format!("{l}\n")).collect();
+            let expected: String = sample
+                .lines()
+                .filter(|l| !l.starts_with(';'))
+                .map(|l| format!("{l}\n"))
+                .collect();
             assert_eq!(print(entries.iter().map(|entry| (entry, true))), expected);
             for entry in &entries {
                 let again = format!(
@@ -272,10 +297,23 @@ mod tests {
                 assert_eq!(again, entry.line);
             }
             let kinds: BTreeSet<&str> = entries.iter().map(|entry| entry.desc.as_str()).collect();
-            for kind in ["FK CONSTRAINT", "MATERIALIZED VIEW DATA", "MATERIALIZED VIEW", "INDEX"] {
+            for kind in [
+                "FK CONSTRAINT",
+                "MATERIALIZED VIEW DATA",
+                "MATERIALIZED VIEW",
+                "INDEX",
+            ] {
                 assert!(kinds.contains(kind), "{kind}");
             }
-            for kind in ["FK", "MATERIALIZED", "TEXT", "ROW", "EVENT", "USER", "FOREIGN"] {
+            for kind in [
+                "FK",
+                "MATERIALIZED",
+                "TEXT",
+                "ROW",
+                "EVENT",
+                "USER",
+                "FOREIGN",
+            ] {
                 assert!(!kinds.contains(kind), "{kind}");
             }
         }
@@ -284,10 +322,18 @@ mod tests {
     #[test]
     fn dependencies_belong_to_the_entry_before_them() {
         let entries = parse(SAMPLES[0]).unwrap();
-        let comment = entries.iter().find(|e| e.rest.starts_with("sales INDEX customer_slug"));
+        let comment = entries
+            .iter()
+            .find(|e| e.rest.starts_with("sales INDEX customer_slug"));
         let comment = comment.unwrap();
-        let index = entries.iter().find(|e| e.dump_id == comment.depends_on[0]).unwrap();
-        assert_eq!((index.desc.as_str(), index.catalog_oid), ("INDEX", PG_CLASS));
+        let index = entries
+            .iter()
+            .find(|e| e.dump_id == comment.depends_on[0])
+            .unwrap();
+        assert_eq!(
+            (index.desc.as_str(), index.catalog_oid),
+            ("INDEX", PG_CLASS)
+        );
     }
 
     #[test]
@@ -298,13 +344,26 @@ mod tests {
         );
         let entries = parse(&text).unwrap();
         assert_eq!(entries[0].line, long);
-        assert_eq!((entries[1].desc.as_str(), entries[1].rest.as_str()), ("NOVELTY", "- a  \"b\" c "));
+        assert_eq!(
+            (entries[1].desc.as_str(), entries[1].rest.as_str()),
+            ("NOVELTY", "- a  \"b\" c ")
+        );
         let table = parse("3; 1259 5 TABLE DATA x me").unwrap();
-        assert_eq!((table[0].desc.as_str(), table[0].rest.as_str()), ("TABLE", "DATA x me"));
+        assert_eq!(
+            (table[0].desc.as_str(), table[0].rest.as_str()),
+            ("TABLE", "DATA x me")
+        );
         assert_eq!(entries[2].rest, "- EXTENSION \"x\" ");
-        for bad in ["x", "1;", "1; 2 3", "1; 2 3 TABLE", "-1; 0 0 TABLE a b c", "1; 2 x TABLE a b",
-            "99999999999; 0 0 T a b", "1; 0 0  a b"]
-        {
+        for bad in [
+            "x",
+            "1;",
+            "1; 2 3",
+            "1; 2 3 TABLE",
+            "-1; 0 0 TABLE a b c",
+            "1; 2 x TABLE a b",
+            "99999999999; 0 0 T a b",
+            "1; 0 0  a b",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse("1; 0 0 T a b\n;\tdepends on: x").is_err());
@@ -314,7 +373,10 @@ mod tests {
     fn every_truncation_of_a_list_gives_entries_or_an_error() {
         for sample in SAMPLES {
             let whole = parse(sample).unwrap().len();
-            for end in (0..sample.len()).filter(|end| sample.is_char_boundary(*end)).step_by(7) {
+            for end in (0..sample.len())
+                .filter(|end| sample.is_char_boundary(*end))
+                .step_by(7)
+            {
                 if let Ok(entries) = parse(&sample[..end]) {
                     assert!(entries.len() <= whole);
                 }

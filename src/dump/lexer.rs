@@ -47,7 +47,11 @@ pub struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     /// Starts at the beginning of a text.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, backslash_quotes: false }
+        Self {
+            text,
+            at: 0,
+            backslash_quotes: false,
+        }
     }
 
     fn byte(&self, offset: usize) -> Option<u8> {
@@ -57,18 +61,22 @@ impl<'a> Lexer<'a> {
     /// The next token; `None` at the end. An unfinished string, name or comment is an error.
     pub fn next_token(&mut self) -> Result<Option<Token>> {
         let start = self.at;
-        let Some(first) = self.byte(start) else { return Ok(None) };
+        let Some(first) = self.byte(start) else {
+            return Ok(None);
+        };
         let second = self.byte(start + 1);
         let (kind, end) = match (first, second) {
-            (b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c, _) => {
-                (TokenKind::Space, self.skip(start, |c| c.is_ascii_whitespace() || c == 0x0b))
-            }
+            (b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c, _) => (
+                TokenKind::Space,
+                self.skip(start, |c| c.is_ascii_whitespace() || c == 0x0b),
+            ),
             (b'-', Some(b'-')) => (TokenKind::Comment, self.skip(start, |c| c != b'\n')),
             (b'/', Some(b'*')) => (TokenKind::Comment, self.block_comment_end(start)?),
             (b'"', _) => (TokenKind::QuotedName, self.quoted_end(start, b'"', false)?),
-            (b'\'', _) => {
-                (TokenKind::Text, self.quoted_end(start, b'\'', self.backslash_quotes)?)
-            }
+            (b'\'', _) => (
+                TokenKind::Text,
+                self.quoted_end(start, b'\'', self.backslash_quotes)?,
+            ),
             (b'e' | b'E', Some(b'\'')) => {
                 (TokenKind::Text, self.quoted_end(start + 1, b'\'', true)?)
             }
@@ -88,8 +96,16 @@ impl<'a> Lexer<'a> {
     }
 
     fn unfinished(&self, what: &str, start: usize) -> Error {
-        let line = 1 + self.text.iter().take(start).filter(|c| **c == b'\n').count();
-        Error::new(Kind::Tool, format!("unfinished {what} in the SQL text, from line {line} on"))
+        let line = 1 + self
+            .text
+            .iter()
+            .take(start)
+            .filter(|c| **c == b'\n')
+            .count();
+        Error::new(
+            Kind::Tool,
+            format!("unfinished {what} in the SQL text, from line {line} on"),
+        )
     }
 
     fn block_comment_end(&self, start: usize) -> Result<usize> {
@@ -183,7 +199,11 @@ impl Progress {
     fn take_word(&mut self, word: &[u8]) {
         let word = String::from_utf8_lossy(word).to_ascii_lowercase();
         let routine = self.words.first().is_some_and(|first| first == "create")
-            && self.words.iter().skip(1).any(|w| w == "function" || w == "procedure");
+            && self
+                .words
+                .iter()
+                .skip(1)
+                .any(|w| w == "function" || w == "procedure");
         if routine && self.parens == 0 {
             match word.as_str() {
                 "begin" => self.begins += 1,
@@ -302,13 +322,23 @@ select 'end'"#;
     #[test]
     fn statements_are_split_only_where_they_end() {
         let statements = split_statements(AWKWARD).unwrap();
-        let starts: Vec<&str> =
-            statements.iter().map(|s| s.get(..12).unwrap_or(s.as_str())).collect();
+        let starts: Vec<&str> = statements
+            .iter()
+            .map(|s| s.get(..12).unwrap_or(s.as_str()))
+            .collect();
         assert_eq!(
             starts,
             [
-                "CREATE FUNCT", "CREATE FUNCT", "COMMENT ON F", "COMMENT ON F", "CREATE RULE ",
-                "ALTER TABLE ", "SELECT 1 -- ", "BEGIN;", "COMMIT;", "select 'end'"
+                "CREATE FUNCT",
+                "CREATE FUNCT",
+                "COMMENT ON F",
+                "COMMENT ON F",
+                "CREATE RULE ",
+                "ALTER TABLE ",
+                "SELECT 1 -- ",
+                "BEGIN;",
+                "COMMIT;",
+                "select 'end'"
             ]
         );
         assert!(statements[1].ends_with("END;"), "{}", statements[1]);
@@ -318,7 +348,10 @@ select 'end'"#;
     fn backslash_lines_are_skipped_and_strings_follow_the_setting() {
         let sql = "\\restrict x'y\nset standard_conforming_strings = off;\nselect '\\';';\n\\unrestrict x\n";
         let statements = split_statements(sql).unwrap();
-        assert_eq!(statements, ["set standard_conforming_strings = off;", "select '\\';';"]);
+        assert_eq!(
+            statements,
+            ["set standard_conforming_strings = off;", "select '\\';';"]
+        );
     }
 
     #[test]

@@ -5,15 +5,18 @@
 //! `pg_dump`, `pg_restore`, `pg_dumpall`. Must not connect to a server itself: what it needs to know
 //! of one is passed in.
 
-
+pub mod archive;
 pub mod archive_list;
 pub mod lexer;
-
-
+pub mod list_plan;
+pub mod roles;
 pub mod run;
 pub mod script;
 pub mod tools;
 
+pub use archive::{
+    ArchiveRun, DumpSettings, RestoreFlag, RestoreMode, RestoreOptions, RolePasswords, SchemaDir,
+};
 pub use archive_list::{Entry, Section};
 pub use run::{ToolOutcome, ToolRun, ToolSettings};
-pub use tools::{Tools, choose};
+pub use tools::{SearchPlaces, Tools, choose};

@@ -104,7 +104,9 @@ pub fn classify(line: &str) -> LineClass {
         Some((tool, said)) if tool.starts_with("pg_") && !tool.contains(' ') => said,
         _ => return classify_server_line(line),
     };
-    let complaint = ["error: ", "fatal: "].iter().any(|prefix| said.starts_with(prefix));
+    let complaint = ["error: ", "fatal: "]
+        .iter()
+        .any(|prefix| said.starts_with(prefix));
     if complaint {
         LineClass::Error
     } else if said.starts_with("warning: ") {
@@ -160,11 +162,17 @@ impl ToolRun {
             log::info!(" {shown}");
         }
         let mut child = self.command().spawn().map_err(|error| {
-            Error::new(Kind::Tool, format!("could not run \"{}\": {error}", self.program.display()))
+            Error::new(
+                Kind::Tool,
+                format!("could not run \"{}\": {error}", self.program.display()),
+            )
         })?;
         let watched = self.watch(&mut child, stop);
         match watched {
-            Ok((status, outcome)) => Ok(ToolOutcome { exit_code: exit_code(status), ..outcome }),
+            Ok((status, outcome)) => Ok(ToolOutcome {
+                exit_code: exit_code(status),
+                ..outcome
+            }),
             Err(error) => {
                 end(&mut child);
                 Err(error)
@@ -181,7 +189,10 @@ impl ToolRun {
         }
         command.envs(self.settings.env.iter().map(|(name, value)| (name, value)));
         // LC_ALL would win over LC_MESSAGES, LANGUAGE over both.
-        command.env_remove("LC_ALL").env_remove("LANGUAGE").env("LC_MESSAGES", "C");
+        command
+            .env_remove("LC_ALL")
+            .env_remove("LANGUAGE")
+            .env("LC_MESSAGES", "C");
         // A terminal must not be asked for a password.
         command.env("PG_COLOR", "never");
         tool::prepare(&mut command);
@@ -267,7 +278,9 @@ fn wait_for_output<A: Read + AsFd, B: Read + AsFd>(a: &Stream<A>, b: &Stream<B>)
     }
     match poll(&mut descriptors, PollTimeout::from(LOOK_EVERY_MS)) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        Err(error) => Err(Error::internal(format!("could not wait for a tool's output: {error}"))),
+        Err(error) => Err(Error::internal(format!(
+            "could not wait for a tool's output: {error}"
+        ))),
     }
 }
 
@@ -280,7 +293,11 @@ struct Stream<P> {
 
 impl<P: Read + AsFd> Stream<P> {
     fn new(pipe: P) -> Self {
-        Self { pipe, pending: Vec::new(), closed: false }
+        Self {
+            pipe,
+            pending: Vec::new(),
+            closed: false,
+        }
     }
 
     fn is_readable(&self) -> bool {
@@ -299,7 +316,9 @@ impl<P: Read + AsFd> Stream<P> {
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(Vec::new()),
             Err(error) => {
-                return Err(Error::internal(format!("could not read a tool's output: {error}")));
+                return Err(Error::internal(format!(
+                    "could not read a tool's output: {error}"
+                )));
             }
         };
         let bytes = buffer.get(..count).unwrap_or_default();
@@ -331,7 +350,9 @@ impl<P: Read + AsFd> Stream<P> {
 }
 
 fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches(['\n', '\r']).to_owned()
+    String::from_utf8_lossy(bytes)
+        .trim_end_matches(['\n', '\r'])
+        .to_owned()
 }
 
 /// Logs standard error line by line, and sorts out complaints.
@@ -342,6 +363,7 @@ struct Relay {
 
 impl Relay {
     fn take(&mut self, line: String, outcome: &mut ToolOutcome) {
+        let line = mask_passwords(&line);
         let class = match classify(&line) {
             LineClass::Continued if self.in_error => LineClass::Error,
             class => class,
@@ -367,7 +389,10 @@ impl Relay {
 
 /// Ends a tool and its children: SIGTERM, then SIGKILL. Failures mean that it has ended already.
 fn end(child: &mut Child) {
-    let group = i32::try_from(child.id()).ok().filter(|pid| *pid > 1).map(Pid::from_raw);
+    let group = i32::try_from(child.id())
+        .ok()
+        .filter(|pid| *pid > 1)
+        .map(Pid::from_raw);
     if let Some(group) = group {
         let _gone = killpg(group, Signal::SIGTERM);
         let started = Instant::now();
@@ -384,7 +409,9 @@ fn end(child: &mut Child) {
 
 fn exit_code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 fn shell_quoted(word: &str) -> String {
@@ -395,28 +422,96 @@ fn shell_quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
+/// Blanks out what stands behind the word "password" in SQL or in a connection string: tools show the
+/// statements that fail, and these may make roles, user mappings and subscriptions.
+pub fn mask_passwords(text: &str) -> String {
+    const WORD: &str = "password";
+    let lower = text.to_ascii_lowercase();
+    let mut masked = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(offset) = lower.get(at..).and_then(|rest| rest.find(WORD)) {
+        let word_end = at + offset + WORD.len();
+        let rest = text.get(word_end..).unwrap_or_default();
+        let value = rest.trim_start_matches([' ', '=', '"']);
+        let gap = rest.len() - value.len();
+        masked.push_str(text.get(at..word_end + gap).unwrap_or_default());
+        at = word_end + gap;
+        let hidden = secret_length(value, rest.get(..gap).unwrap_or_default().contains('='));
+        if hidden > 0 {
+            masked.push_str(if value.starts_with('\'') {
+                "'***'"
+            } else {
+                "***"
+            });
+            at += hidden;
+        }
+    }
+    masked.push_str(text.get(at..).unwrap_or_default());
+    masked
+}
+
+/// How much of a text is a secret: a quoted string, or after an equals sign what goes to the next space
+/// or quote.
+fn secret_length(value: &str, after_equals: bool) -> usize {
+    if let Some(inner) = value.strip_prefix('\'') {
+        let mut characters = inner.char_indices().peekable();
+        while let Some((offset, c)) = characters.next() {
+            if c == '\\' {
+                characters.next();
+            } else if c == '\'' && characters.next_if(|(_, next)| *next == '\'').is_none() {
+                return 1 + offset + 1;
+            }
+        }
+        return value.len();
+    }
+    if !after_equals {
+        return 0;
+    }
+    value.find([' ', '\'', '"', '&']).unwrap_or(value.len())
+}
+
 /// Turns a failure of a tool into an error: of `side` when a server refused, else of kind `Tool`.
 pub fn check(outcome: ToolOutcome, tool: &str, side: Side) -> Result<ToolOutcome> {
     if outcome.exit_code == 0 {
         return Ok(outcome);
     }
-    let lines = if outcome.errors.is_empty() { &outcome.stderr } else { &outcome.errors };
-    let first = lines.first().map(|line| line.strip_prefix(&format!("{tool}: ")).unwrap_or(line));
+    let lines = if outcome.errors.is_empty() {
+        &outcome.stderr
+    } else {
+        &outcome.errors
+    };
+    let first = lines
+        .first()
+        .map(|line| line.strip_prefix(&format!("{tool}: ")).unwrap_or(line));
     let first = first.map(|line| line.strip_prefix("error: ").unwrap_or(line));
     let from_server = |line: &String| {
-        ["connection to server", "query failed", "could not execute query", "ERROR:", "FATAL:"]
-            .iter()
-            .any(|sign| line.contains(sign))
+        [
+            "connection to server",
+            "query failed",
+            "could not execute query",
+            "ERROR:",
+            "FATAL:",
+        ]
+        .iter()
+        .any(|sign| line.contains(sign))
     };
-    let kind = if lines.iter().any(from_server) { side.kind() } else { Kind::Tool };
+    let kind = if lines.iter().any(from_server) {
+        side.kind()
+    } else {
+        Kind::Tool
+    };
     let message = match first {
         Some(first) => format!("{tool} failed: {}", first.trim_end_matches('.')),
         None => format!("{tool} failed with exit code {}", outcome.exit_code),
     };
     let mut error = Error::new(kind, message);
     if lines.len() > 1 {
-        let shown: Vec<&str> =
-            lines.iter().skip(1).take(ERROR_LINES_SHOWN).map(String::as_str).collect();
+        let shown: Vec<&str> = lines
+            .iter()
+            .skip(1)
+            .take(ERROR_LINES_SHOWN)
+            .map(String::as_str)
+            .collect();
         error = error.detail(shown.join("\n"));
     }
     Err(error)
@@ -447,9 +542,15 @@ pub fn failed_entries(stderr: &[String]) -> Vec<FailedEntry> {
         } else if let Some(said) = line.strip_prefix("pg_restore: error: ")
             && let Some((dump_id, what)) = &current
         {
-            let error = said.strip_prefix("could not execute query: ").unwrap_or(said);
+            let error = said
+                .strip_prefix("could not execute query: ")
+                .unwrap_or(said);
             let (dump_id, what) = (*dump_id, what.clone());
-            failed.push(FailedEntry { dump_id, what, error: error.to_owned() });
+            failed.push(FailedEntry {
+                dump_id,
+                what,
+                error: error.to_owned(),
+            });
         }
     }
     failed
@@ -460,15 +561,27 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> ToolRun {
-        ToolRun::new(Path::new("/bin/sh"), vec!["-c".to_owned(), script.to_owned()])
+        ToolRun::new(
+            Path::new("/bin/sh"),
+            vec!["-c".to_owned(), script.to_owned()],
+        )
     }
 
     #[test]
     fn lines_are_sorted_by_who_speaks_and_how() {
         let cases = [
-            ("pg_dump: warning: there are circular foreign-key constraints", LineClass::Warning),
-            ("pg_restore: error: could not execute query: ERROR:  x", LineClass::Error),
-            ("pg_restore: creating TABLE \"public.error: x\"", LineClass::Progress),
+            (
+                "pg_dump: warning: there are circular foreign-key constraints",
+                LineClass::Warning,
+            ),
+            (
+                "pg_restore: error: could not execute query: ERROR:  x",
+                LineClass::Error,
+            ),
+            (
+                "pg_restore: creating TABLE \"public.error: x\"",
+                LineClass::Progress,
+            ),
             ("pg_dump: detail: x", LineClass::Continued),
             ("Command was: CREATE TABLE x ();", LineClass::Continued),
             ("DEBUG:  x", LineClass::Debug),
@@ -485,10 +598,16 @@ mod tests {
         let mut run = shell("echo out; echo 'pg_x: error: bad' >&2; echo more >&2; exit 3");
         run.stdout = StdoutTo::Capture;
         let outcome = run.run(&|| false).unwrap();
-        assert_eq!((outcome.exit_code, outcome.stdout.as_slice()), (3, &b"out\n"[..]));
+        assert_eq!(
+            (outcome.exit_code, outcome.stdout.as_slice()),
+            (3, &b"out\n"[..])
+        );
         assert_eq!(outcome.errors, ["pg_x: error: bad", "more"]);
         let error = check(outcome, "pg_x", Side::Target).unwrap_err();
-        assert_eq!((error.kind(), error.message()), (Kind::Tool, "pg_x failed: bad"));
+        assert_eq!(
+            (error.kind(), error.message()),
+            (Kind::Tool, "pg_x failed: bad")
+        );
     }
 
     #[test]
@@ -499,7 +618,10 @@ mod tests {
             errors: vec![line.to_owned()],
             ..ToolOutcome::default()
         };
-        assert_eq!(check(outcome, "pg_dump", Side::Source).unwrap_err().kind(), Kind::Source);
+        assert_eq!(
+            check(outcome, "pg_dump", Side::Source).unwrap_err().kind(),
+            Kind::Source
+        );
     }
 
     #[test]
@@ -527,8 +649,41 @@ mod tests {
 
     #[test]
     fn command_lines_are_quoted_for_a_shell() {
-        let run = ToolRun::new(Path::new("/b/pg_dump"), vec!["it's".to_owned(), String::new()]);
+        let run = ToolRun::new(
+            Path::new("/b/pg_dump"),
+            vec!["it's".to_owned(), String::new()],
+        );
         assert_eq!(run.command_line(), "/b/pg_dump 'it'\\''s' ''");
+    }
+
+    #[test]
+    fn passwords_are_blanked_out_of_what_tools_say() {
+        let cases = [
+            (
+                "ALTER ROLE x WITH PASSWORD 'a''b';",
+                "ALTER ROLE x WITH PASSWORD '***';",
+            ),
+            (
+                "OPTIONS (password 'x', a 'b')",
+                "OPTIONS (password '***', a 'b')",
+            ),
+            (
+                "CONNECTION 'host=h password=s3c user=u'",
+                "CONNECTION 'host=h password=*** user=u'",
+            ),
+            (
+                "password authentication failed",
+                "password authentication failed",
+            ),
+            (
+                "pass\u{e9}word password 'unfinished",
+                "pass\u{e9}word password '***'",
+            ),
+            ("password", "password"),
+        ];
+        for (text, masked) in cases {
+            assert_eq!(mask_passwords(text), masked);
+        }
     }
 
     #[test]
@@ -543,7 +698,10 @@ mod tests {
         .map(str::to_owned);
         let failed = failed_entries(&said);
         assert_eq!(failed.len(), 1);
-        assert_eq!((failed[0].dump_id, failed[0].what.as_str()), (3959, "1259 17496 INDEX customer_email_key postgres"));
+        assert_eq!(
+            (failed[0].dump_id, failed[0].what.as_str()),
+            (3959, "1259 17496 INDEX customer_email_key postgres")
+        );
         assert!(failed[0].error.starts_with("ERROR:"));
     }
 }

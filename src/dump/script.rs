@@ -79,19 +79,29 @@ struct Splitter<'a> {
 
 impl Splitter<'_> {
     fn take_comment(&mut self, comment: &[u8]) -> Result<()> {
-        let Some(header) = comment.strip_prefix(b"-- TOC entry ") else { return Ok(()) };
+        let Some(header) = comment.strip_prefix(b"-- TOC entry ") else {
+            return Ok(());
+        };
         let header = String::from_utf8_lossy(header);
         let Some((dump_id, catalog_oid, object_oid)) = parse_header(&header) else {
-            return Err(Error::new(Kind::Tool, "pg_restore printed a header that is not understood")
-                .detail(format!("The header is: TOC entry {header}")));
+            return Err(Error::new(
+                Kind::Tool,
+                "pg_restore printed a header that is not understood",
+            )
+            .detail(format!("The header is: TOC entry {header}")));
         };
         let expected = self.expected.get(self.next);
         let Some(entry) = expected.filter(|entry| {
             entry.dump_id == dump_id && entry.identity() == (catalog_oid, object_oid)
         }) else {
             let wanted = expected.map_or("the end".to_owned(), |e| e.dump_id.to_string());
-            return Err(Error::new(Kind::Tool, "pg_restore printed other entries than were asked for")
-                .detail(format!("Expected was {wanted}, printed was entry {dump_id}.")));
+            return Err(Error::new(
+                Kind::Tool,
+                "pg_restore printed other entries than were asked for",
+            )
+            .detail(format!(
+                "Expected was {wanted}, printed was entry {dump_id}."
+            )));
         };
         self.close();
         self.next += 1;
@@ -127,7 +137,9 @@ impl Splitter<'_> {
     /// An entry that could not be read as a whole is none.
     fn close(&mut self) {
         if self.in_entry && !self.readable {
-            self.script.unreadable.extend(self.script.entries.pop().map(|entry| entry.dump_id));
+            self.script
+                .unreadable
+                .extend(self.script.entries.pop().map(|entry| entry.dump_id));
         }
         self.in_entry = false;
         self.readable = true;
@@ -137,10 +149,14 @@ impl Splitter<'_> {
         self.close();
         match self.expected.get(self.next) {
             None => Ok(self.script),
-            Some(entry) => {
-                Err(Error::new(Kind::Tool, "pg_restore printed fewer entries than were asked for")
-                    .detail(format!("Entry {} is missing: {}", entry.dump_id, entry.line)))
-            }
+            Some(entry) => Err(Error::new(
+                Kind::Tool,
+                "pg_restore printed fewer entries than were asked for",
+            )
+            .detail(format!(
+                "Entry {} is missing: {}",
+                entry.dump_id, entry.line
+            ))),
         }
     }
 }
@@ -150,12 +166,19 @@ fn parse_header(text: &str) -> Option<(i32, Oid, Oid)> {
     let (dump_id, after) = text.trim_end().split_once(" (class ")?;
     let (catalog_oid, after) = after.split_once(" OID ")?;
     let object_oid = after.strip_suffix(')')?;
-    Some((dump_id.parse().ok()?, catalog_oid.parse().ok()?, object_oid.parse().ok()?))
+    Some((
+        dump_id.parse().ok()?,
+        catalog_oid.parse().ok()?,
+        object_oid.parse().ok()?,
+    ))
 }
 
 /// The value of `SET name = value;`, with the inner `None` for the empty string: no value.
 fn setting(statement: &str, name: &str) -> Option<Option<String>> {
-    let value = statement.strip_prefix("SET ")?.strip_prefix(name)?.strip_prefix(" = ")?;
+    let value = statement
+        .strip_prefix("SET ")?
+        .strip_prefix(name)?
+        .strip_prefix(" = ")?;
     let value = value.strip_suffix(';')?;
     Some((value != "''").then(|| value.to_owned()))
 }
@@ -226,15 +249,24 @@ pub fn not_valid(fk_statement: &str) -> Result<(String, bool)> {
         return Ok((fk_statement.to_owned(), true));
     }
     let tokens = meaningful_tokens(fk_statement)?;
-    let end = tokens.iter().rev().find(|token| text_of(fk_statement, token) != ";");
+    let end = tokens
+        .iter()
+        .rev()
+        .find(|token| text_of(fk_statement, token) != ";");
     let end = end.map_or(0, |token| token.end);
-    Ok((format!("{} NOT VALID;", fk_statement.get(..end).unwrap_or_default()), false))
+    Ok((
+        format!("{} NOT VALID;", fk_statement.get(..end).unwrap_or_default()),
+        false,
+    ))
 }
 
 /// The statement that validates the foreign key which the given statement makes.
 pub fn validate(fk_statement: &str) -> Result<String> {
     let head = Head::parse(fk_statement)?;
-    Ok(format!("ALTER TABLE {} VALIDATE CONSTRAINT {};", head.table, head.constraint))
+    Ok(format!(
+        "ALTER TABLE {} VALIDATE CONSTRAINT {};",
+        head.table, head.constraint
+    ))
 }
 
 /// `ALTER TABLE [ONLY] table ADD CONSTRAINT constraint`, names as they stand.
@@ -253,26 +285,39 @@ impl<'a> Head<'a> {
     pub fn parse(statement: &'a str) -> Result<Self> {
         let tokens = meaningful_tokens(statement)?;
         Self::from_tokens(statement, &tokens).ok_or_else(|| {
-            let words: Vec<&str> =
-                tokens.iter().take(3).map(|token| text_of(statement, token)).collect();
-            Error::new(Kind::Tool, "the archive makes a constraint in a way that is not understood")
-                .detail(format!("The statement begins with {}.", words.join(" ")))
+            let words: Vec<&str> = tokens
+                .iter()
+                .take(3)
+                .map(|token| text_of(statement, token))
+                .collect();
+            Error::new(
+                Kind::Tool,
+                "the archive makes a constraint in a way that is not understood",
+            )
+            .detail(format!("The statement begins with {}.", words.join(" ")))
         })
     }
 
     fn from_tokens(statement: &'a str, tokens: &[Token]) -> Option<Self> {
         let mut tokens = tokens.iter().peekable();
         for word in ["ALTER", "TABLE"] {
-            tokens.next().filter(|token| is_word(statement, token, word))?;
+            tokens
+                .next()
+                .filter(|token| is_word(statement, token, word))?;
         }
         tokens.next_if(|token| is_word(statement, token, "ONLY"));
         let first = tokens.next().filter(|token| is_name(token))?;
         let mut last = first;
-        while tokens.next_if(|token| text_of(statement, token) == ".").is_some() {
+        while tokens
+            .next_if(|token| text_of(statement, token) == ".")
+            .is_some()
+        {
             last = tokens.next().filter(|token| is_name(token))?;
         }
         for word in ["ADD", "CONSTRAINT"] {
-            tokens.next().filter(|token| is_word(statement, token, word))?;
+            tokens
+                .next()
+                .filter(|token| is_word(statement, token, word))?;
         }
         let name = tokens.next().filter(|token| is_name(token))?;
         Some(Self {
@@ -299,7 +344,10 @@ fn text_of<'a>(statement: &'a str, token: &Token) -> &'a str {
 fn trailing_words(statement: &str, from: usize) -> Result<Vec<String>> {
     let mut depth = 0_usize;
     let mut words = Vec::new();
-    for token in meaningful_tokens(statement)?.iter().filter(|token| token.start >= from) {
+    for token in meaningful_tokens(statement)?
+        .iter()
+        .filter(|token| token.start >= from)
+    {
         match text_of(statement, token) {
             "(" => depth += 1,
             ")" => depth = depth.saturating_sub(1),
@@ -351,8 +399,14 @@ mod tests {
                     }
                 }
             }
-            let clustered = script.entries.iter().filter(|entry| entry.statements.len() > 1);
-            assert!(clustered.count() > 0, "replica identity and statistics stand with the index");
+            let clustered = script
+                .entries
+                .iter()
+                .filter(|entry| entry.statements.len() > 1);
+            assert!(
+                clustered.count() > 0,
+                "replica identity and statistics stand with the index"
+            );
         }
     }
 
@@ -374,13 +428,17 @@ mod tests {
 
     #[test]
     fn tablespaces_hold_from_where_they_are_set() {
-        let entries = parse("1; 1259 5 INDEX a b c\n2; 1259 6 INDEX a d c\n3; 1259 7 INDEX a e c").unwrap();
+        let entries =
+            parse("1; 1259 5 INDEX a b c\n2; 1259 6 INDEX a d c\n3; 1259 7 INDEX a e c").unwrap();
         let sql = b"SET default_tablespace = '';\n-- TOC entry 1 (class 1259 OID 5)\nselect 1;\n\
             SET default_tablespace = \"T\";\n-- TOC entry 2 (class 1259 OID 6)\nselect '-- TOC entry 9 (class 1 OID 1)';\n\
             SET default_table_access_method = heap;\n-- TOC entry 3 (class 1259 OID 7)\nselect '\xff';";
         let script = split(sql, &entries.iter().collect::<Vec<_>>()).unwrap();
-        let spaces: Vec<Option<&str>> =
-            script.entries.iter().map(|e| e.default_tablespace.as_deref()).collect();
+        let spaces: Vec<Option<&str>> = script
+            .entries
+            .iter()
+            .map(|e| e.default_tablespace.as_deref())
+            .collect();
         assert_eq!(spaces, [None, Some("\"T\"")]);
         assert_eq!(script.entries[1].statements.len(), 1);
         assert_eq!(script.unreadable, [3]);
@@ -399,8 +457,17 @@ mod tests {
         );
         let plain = "ALTER TABLE ONLY a.b ADD CONSTRAINT c UNIQUE (\"DEFERRABLE\");";
         assert_eq!(deferral(plain).unwrap(), Deferral::NotDeferrable);
-        for bad in ["", "ALTER TABLE", "CREATE INDEX a ON b (c);", "ALTER TABLE a.b ADD c", "'"] {
-            assert!(constraint_using_index(bad, "c", KeyKind::Unique, when).is_err(), "{bad}");
+        for bad in [
+            "",
+            "ALTER TABLE",
+            "CREATE INDEX a ON b (c);",
+            "ALTER TABLE a.b ADD c",
+            "'",
+        ] {
+            assert!(
+                constraint_using_index(bad, "c", KeyKind::Unique, when).is_err(),
+                "{bad}"
+            );
             assert!(validate(bad).is_err());
         }
     }
@@ -409,8 +476,14 @@ mod tests {
     fn foreign_keys_are_made_not_valid_once() {
         let key = "ALTER TABLE ONLY s.t\n    ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES s.r(b) ON DELETE CASCADE;";
         let (made, was) = not_valid(key).unwrap();
-        assert!(made.ends_with("ON DELETE CASCADE NOT VALID;") && !was, "{made}");
+        assert!(
+            made.ends_with("ON DELETE CASCADE NOT VALID;") && !was,
+            "{made}"
+        );
         assert_eq!(not_valid(&made).unwrap(), (made.clone(), true));
-        assert_eq!(validate(key).unwrap(), "ALTER TABLE s.t VALIDATE CONSTRAINT k;");
+        assert_eq!(
+            validate(key).unwrap(),
+            "ALTER TABLE s.t VALIDATE CONSTRAINT k;"
+        );
     }
 }

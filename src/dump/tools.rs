@@ -26,8 +26,12 @@ const VERSIONED_ROOTS: [(&str, &str, &str); 6] = [
 ];
 
 /// Folders that hold the tools themselves.
-const PLAIN_ROOTS: [&str; 4] =
-    ["/usr/local/pgsql/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/libpq/bin", "/usr/local/bin"];
+const PLAIN_ROOTS: [&str; 4] = [
+    "/usr/local/pgsql/bin",
+    "/opt/homebrew/bin",
+    "/opt/homebrew/opt/libpq/bin",
+    "/usr/local/bin",
+];
 
 /// First minor of each major whose `pg_dump` is known to leave `pg_attver` out. Other majors got that
 /// change in minors not known yet, so their tools count as not knowing it.
@@ -68,7 +72,9 @@ impl SearchPlaces {
     /// The places that the environment of this process names, and the system's.
     pub fn from_environment() -> Self {
         Self {
-            pg_config: std::env::var_os("PG_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from),
+            pg_config: std::env::var_os("PG_CONFIG")
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from),
             path: std::env::var_os("PATH"),
             system_folders: true,
         }
@@ -80,8 +86,13 @@ pub fn parse_version(text: &str) -> Option<PgVersion> {
     let (_, after) = text.split_once(") ")?;
     let word = after.split_whitespace().next()?;
     let mut numbers = word.split('.').map(|part| {
-        let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-        part[..end].parse::<u32>().ok().filter(|number| *number < 10_000)
+        let end = part
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(part.len());
+        part[..end]
+            .parse::<u32>()
+            .ok()
+            .filter(|number| *number < 10_000)
     });
     let major = numbers.next()??;
     let second = numbers.next().flatten().unwrap_or(0);
@@ -92,7 +103,9 @@ pub fn parse_version(text: &str) -> Option<PgVersion> {
     if major >= 10 {
         return Some(PgVersion(major * 10_000 + second));
     }
-    Some(PgVersion(major * 10_000 + second.min(99) * 100 + third.min(99)))
+    Some(PgVersion(
+        major * 10_000 + second.min(99) * 100 + third.min(99),
+    ))
 }
 
 /// Chooses the installation for a run: `PG_CONFIG`'s when it fits, else the one with the largest major
@@ -106,9 +119,15 @@ pub fn choose(
 ) -> Result<Tools> {
     let preferred = places.pg_config.as_deref().and_then(bindir_of);
     let found = installations(places, preferred.as_deref());
-    let needs = Needs { source, target, source_has_attver };
+    let needs = Needs {
+        source,
+        target,
+        source_has_attver,
+    };
     if places.pg_config.is_some() {
-        let first = found.iter().find(|tools| Some(tools.dir.as_path()) == preferred.as_deref());
+        let first = found
+            .iter()
+            .find(|tools| Some(tools.dir.as_path()) == preferred.as_deref());
         match first {
             Some(tools) if needs.met_by(tools.version) => return Ok(tools.clone()),
             Some(tools) => log::warn!(
@@ -118,7 +137,10 @@ pub fn choose(
             None => log::warn!("PG_CONFIG names no usable tools, looking elsewhere"),
         }
     }
-    needs.pick(&found).cloned().ok_or_else(|| needs.refusal(&found))
+    needs
+        .pick(&found)
+        .cloned()
+        .ok_or_else(|| needs.refusal(&found))
 }
 
 /// What an installation must satisfy.
@@ -156,9 +178,15 @@ impl Needs {
 
     fn refusal(self, found: &[Tools]) -> Error {
         let (low, high) = (self.source.major(), self.target.major());
-        let listed: Vec<String> =
-            found.iter().map(|t| format!("{} in \"{}\"", t.version, t.dir.display())).collect();
-        let listed = if listed.is_empty() { "none".to_owned() } else { listed.join(", ") };
+        let listed: Vec<String> = found
+            .iter()
+            .map(|t| format!("{} in \"{}\"", t.version, t.dir.display()))
+            .collect();
+        let listed = if listed.is_empty() {
+            "none".to_owned()
+        } else {
+            listed.join(", ")
+        };
         let what = format!(
             "no installation of pg_dump and pg_restore fits source {} and target {}",
             self.source, self.target
@@ -208,11 +236,14 @@ fn installations(places: &SearchPlaces, preferred: Option<&Path>) -> Vec<Tools> 
 
 /// The folders `<root>/<prefix><version>/<last>`, in the order of their names.
 fn versioned_dirs((root, prefix, last): &(&str, &str, &str)) -> Vec<PathBuf> {
-    let Ok(listing) = std::fs::read_dir(root) else { return Vec::new() };
+    let Ok(listing) = std::fs::read_dir(root) else {
+        return Vec::new();
+    };
     let mut dirs: Vec<PathBuf> = listing
         .filter_map(|item| item.ok()?.file_name().into_string().ok())
         .filter(|name| {
-            name.strip_prefix(prefix).is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()))
+            name.strip_prefix(prefix)
+                .is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit()))
         })
         .map(|name| Path::new(root).join(name).join(last))
         .collect();
@@ -283,7 +314,10 @@ mod tests {
     #[test]
     fn versions_are_parsed_as_the_tools_print_them() {
         let cases = [
-            ("pg_dump (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)\n", Some(150_020)),
+            (
+                "pg_dump (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)\n",
+                Some(150_020),
+            ),
             ("pg_restore (PostgreSQL) 18.4", Some(180_004)),
             ("pg_dump (PostgreSQL) 9.6.24", Some(90_624)),
             ("pg_dump (PostgreSQL) 19beta2", Some(190_000)),
@@ -299,8 +333,10 @@ mod tests {
 
     #[test]
     fn the_largest_major_between_the_servers_is_taken() {
-        let found: Vec<Tools> =
-            [140_010, 150_018, 160_002, 160_009, 180_004].map(tools).into_iter().collect();
+        let found: Vec<Tools> = [140_010, 150_018, 160_002, 160_009, 180_004]
+            .map(tools)
+            .into_iter()
+            .collect();
         let needs = |source, target, source_has_attver| Needs {
             source: PgVersion(source),
             target: PgVersion(target),
@@ -318,8 +354,10 @@ mod tests {
 
     #[test]
     fn tools_that_leave_pg_attver_out_are_taken_for_a_source_that_has_it() {
-        let found: Vec<Tools> =
-            [150_018, 150_021, 170_011, 180_004].map(tools).into_iter().collect();
+        let found: Vec<Tools> = [150_018, 150_021, 170_011, 180_004]
+            .map(tools)
+            .into_iter()
+            .collect();
         let needs = Needs {
             source: PgVersion(150_020),
             target: PgVersion(180_004),
@@ -328,16 +366,28 @@ mod tests {
         assert_eq!(needs.pick(&found).map(|t| t.version.0), Some(150_021));
         let refusal = needs.refusal(&found[2..]);
         assert_eq!(refusal.kind(), Kind::Tool);
-        assert!(refusal.hint_text().unwrap().contains("postgresql-client-15 at version 15.20"));
+        assert!(
+            refusal
+                .hint_text()
+                .unwrap()
+                .contains("postgresql-client-15 at version 15.20")
+        );
     }
 
     #[test]
     fn a_folder_of_tools_is_recognised_and_others_are_named_in_the_refusal() {
         let place = tempfile::tempdir().unwrap();
-        for (name, version) in [("pg_dump", "16.9"), ("pg_restore", "16.9"), ("psql", "16.9")] {
+        for (name, version) in [
+            ("pg_dump", "16.9"),
+            ("pg_restore", "16.9"),
+            ("psql", "16.9"),
+        ] {
             let file = place.path().join(name);
-            std::fs::write(&file, format!("#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n"))
-                .unwrap();
+            std::fs::write(
+                &file,
+                format!("#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n"),
+            )
+            .unwrap();
             std::os::unix::fs::symlink("/nonexistent", place.path().join(format!("{name}.x")))
                 .unwrap();
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -350,9 +400,20 @@ mod tests {
         };
         let (old, new) = (PgVersion(140_001), PgVersion(160_001));
         let chosen = choose(old, new, false, &places).unwrap();
-        assert_eq!((chosen.version, chosen.has_dumpall, chosen.has_psql), (PgVersion(160_009), false, true));
+        assert_eq!(
+            (chosen.version, chosen.has_dumpall, chosen.has_psql),
+            (PgVersion(160_009), false, true)
+        );
         let refused = choose(PgVersion(170_001), PgVersion(180_001), false, &places).unwrap_err();
-        assert!(refused.detail_text().unwrap().contains("16.9 in"), "{refused}");
-        assert!(refused.hint_text().unwrap().contains("postgresql-client-18"));
+        assert!(
+            refused.detail_text().unwrap().contains("16.9 in"),
+            "{refused}"
+        );
+        assert!(
+            refused
+                .hint_text()
+                .unwrap()
+                .contains("postgresql-client-18")
+        );
     }
 }
