@@ -15,7 +15,7 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// How long pg_dump waits for the lock of a table before it gives up.
+/// How long `pg_dump` waits for the lock of a table before it gives up.
 const LOCK_WAIT: &str = "30s";
 /// How often a dump is tried when a table's lock is not to be had.
 const LOCK_TRIES: u32 = 5;
@@ -220,11 +220,11 @@ impl ArchiveRun<'_> {
 
     /// Lists the whole archive: entries with dependencies and sections. Leaves the lists of the two
     /// sections in the folder. `--verbose` alone tells dependencies, but ignores `--section`, so
-    /// pg_restore is asked three times.
+    /// `pg_restore` is asked three times.
     pub fn list(&self) -> Result<Vec<Entry>> {
         let whole = self.dir.dir.join("toc-out.list");
         let mut entries = parse(&self.list_to(&whole, &["--verbose"])?)?;
-        let mut ids_of = |section: Section| -> Result<BTreeSet<i32>> {
+        let ids_of = |section: Section| -> Result<BTreeSet<i32>> {
             let option = format!("--section={}", section.name());
             parse_dump_ids(&self.list_to(&self.dir.out_list(section), &[&option])?)
         };

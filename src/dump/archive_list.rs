@@ -283,12 +283,9 @@ mod tests {
     fn every_entry_of_recorded_lists_is_read_and_printed_back_as_it_was() {
         for sample in SAMPLES {
             let entries = parse(sample).unwrap();
-            let expected: String = sample
-                .lines()
-                .filter(|l| !l.starts_with(';'))
-                .map(|l| format!("{l}\n"))
-                .collect();
-            assert_eq!(print(entries.iter().map(|entry| (entry, true))), expected);
+            let expected: Vec<&str> = sample.lines().filter(|l| !l.starts_with(';')).collect();
+            let printed = print(entries.iter().map(|entry| (entry, true)));
+            assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
             for entry in &entries {
                 let again = format!(
                     "{}; {} {} {} {}",

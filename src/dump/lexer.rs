@@ -229,9 +229,8 @@ pub fn for_each_piece<'a>(
     while let Some(token) = lexer.next_token()? {
         let piece = &text[token.start..token.end];
         match (token.kind, now.start) {
-            (TokenKind::Space | TokenKind::Backslash, None) => {}
+            (TokenKind::Space, _) | (TokenKind::Backslash, None) | (TokenKind::Comment, Some(_)) => {}
             (TokenKind::Comment, None) => take(Piece::Comment(piece))?,
-            (TokenKind::Space | TokenKind::Comment, Some(_)) => {}
             (kind, _) => {
                 let start = *now.start.get_or_insert(token.start);
                 match (kind, piece) {

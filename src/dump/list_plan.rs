@@ -358,7 +358,7 @@ fn own_reason(entry: &Entry, facts: &Facts) -> Option<Reason> {
     exists(entry, facts).then_some(Reason::Exists)
 }
 
-/// The entry of schema `public` only sets its owner, for pg_dump never creates it.
+/// The entry of schema `public` only sets its owner, for `pg_dump` never creates it.
 fn schema_reason(entry: &Entry, facts: &Facts) -> Option<Reason> {
     let known = facts.schemas.get(&entry.object_oid);
     if facts.skips.contains(&Skip::Extensions)

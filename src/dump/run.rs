@@ -27,7 +27,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 const COMMAND_SHOWN_MAX: usize = 1024;
 /// Longest line of a tool that is kept in one piece, in bytes.
 const LINE_MAX: usize = 64 * 1024;
-/// Lines of standard error that are kept; pg_restore says one for each entry.
+/// Lines of standard error that are kept; `pg_restore` says one for each entry.
 const STDERR_LINES_MAX: usize = 10_000;
 /// Most that is kept of standard output.
 const STDOUT_MAX: usize = 16 * 1024 * 1024;
@@ -230,7 +230,7 @@ impl ToolRun {
             }
             let mut unused = Vec::new();
             for line in stderr.read_lines(false, &mut unused)? {
-                relay.take(line, &mut outcome);
+                relay.take(&line, &mut outcome);
             }
             if ended.is_none() {
                 let status = child.try_wait().map_err(|error| {
@@ -362,8 +362,8 @@ struct Relay {
 }
 
 impl Relay {
-    fn take(&mut self, line: String, outcome: &mut ToolOutcome) {
-        let line = mask_passwords(&line);
+    fn take(&mut self, line: &str, outcome: &mut ToolOutcome) {
+        let line = mask_passwords(line);
         let class = match classify(&line) {
             LineClass::Continued if self.in_error => LineClass::Error,
             class => class,

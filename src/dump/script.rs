@@ -124,9 +124,9 @@ impl Splitter<'_> {
             return;
         };
         if let Some(value) = setting(text, "default_tablespace") {
-            self.tablespace = value;
+            self.tablespace = some_value(value);
         } else if let Some(value) = setting(text, "default_table_access_method") {
-            self.access_method = value;
+            self.access_method = some_value(value);
         } else if self.in_entry
             && let Some(entry) = self.script.entries.last_mut()
         {
@@ -173,14 +173,16 @@ fn parse_header(text: &str) -> Option<(i32, Oid, Oid)> {
     ))
 }
 
-/// The value of `SET name = value;`, with the inner `None` for the empty string: no value.
-fn setting(statement: &str, name: &str) -> Option<Option<String>> {
-    let value = statement
-        .strip_prefix("SET ")?
-        .strip_prefix(name)?
-        .strip_prefix(" = ")?;
+/// The value of `SET name = value;`, empty for none; outer `None` for any other statement.
+fn setting<'a>(statement: &'a str, name: &str) -> Option<&'a str> {
+    let value = statement.strip_prefix("SET ")?.strip_prefix(name)?.strip_prefix(" = ")?;
     let value = value.strip_suffix(';')?;
-    Some((value != "''").then(|| value.to_owned()))
+    Some(if value == "''" { "" } else { value })
+}
+
+/// A setting's value, if it has one.
+fn some_value(value: &str) -> Option<String> {
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// Which kind of constraint is to adopt an index.

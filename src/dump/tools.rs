@@ -218,7 +218,7 @@ fn installations(places: &SearchPlaces, preferred: Option<&Path>) -> Vec<Tools> 
         dirs.extend(std::env::split_paths(path).filter(|dir| dir.is_absolute()));
     }
     if places.system_folders {
-        dirs.extend(VERSIONED_ROOTS.iter().flat_map(|root| versioned_dirs(root)));
+        dirs.extend(VERSIONED_ROOTS.iter().flat_map(versioned_dirs));
         dirs.extend(PLAIN_ROOTS.iter().map(PathBuf::from));
     }
     let mut seen = std::collections::BTreeSet::new();

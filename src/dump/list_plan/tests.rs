@@ -203,7 +203,6 @@ fn extensions_schemas_and_collations_are_left_out_as_asked() {
         ]
         .into(),
         extension_schemas: [ext].into(),
-        extension_names: [(hstore, "hstore".to_owned())].into(),
         target_schemas: ["sales".to_owned(), "public".to_owned()].into(),
         skips: [Skip::Extensions, Skip::Collations].into(),
         ..Facts::default()
@@ -233,7 +232,20 @@ fn extensions_schemas_and_collations_are_left_out_as_asked() {
         "users of types stay"
     );
 
-    facts.skips = [Skip::Owners].into();
+}
+
+#[test]
+fn one_extension_is_left_out_or_all_are_made_by_us() {
+    let entries = entries(LISTS[0]);
+    let (_, hstore) = oid_of(&entries, "EXTENSION", "- hstore ");
+    let (_, sales) = oid_of(&entries, "SCHEMA", "- sales ");
+    let mut facts = Facts {
+        schemas: [(sales, SourceSchema { name: "sales".into(), owner: "me".into() })].into(),
+        target_schemas: ["sales".to_owned()].into(),
+        extension_names: [(hstore, "hstore".to_owned())].into(),
+        skips: [Skip::Owners].into(),
+        ..Facts::default()
+    };
     facts.extensions = ExtensionRule::AllBut(["hstore".to_owned()].into());
     let plan = plan_pre_data(&entries, &facts);
     assert!(plan.owed_owners.is_empty());
