@@ -4,6 +4,7 @@
 
 pub mod catalog;
 pub mod conninfo;
+pub mod dump;
 pub mod error;
 pub mod logging;
 pub mod queue;

@@ -7,6 +7,7 @@
 )]
 
 pub mod clock;
+<<<<<<< HEAD
 pub mod fork;
 pub mod lock;
 pub mod proc;
@@ -14,4 +15,6 @@ pub mod reap;
 pub mod signal;
 pub mod sysv;
 pub mod title;
+=======
+>>>>>>> h3
 pub mod tool;
