@@ -5,6 +5,7 @@
 pub mod conninfo;
 pub mod error;
 pub mod logging;
+pub mod schema;
 pub mod sys;
 pub mod units;
 
