@@ -168,6 +168,7 @@ fn key_cuts(min: i64, max: i64, histogram: &[i64], wanted: u64) -> Vec<i64> {
         .filter(|bound| (low..=high).contains(bound))
         .collect();
     known.sort_unstable();
+    known.dedup();
     let parts = i128::from(wanted).min(high - low + 1);
     let mut cuts: Vec<i64> = Vec::new();
     for part in 1..parts {

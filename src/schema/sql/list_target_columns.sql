@@ -3,7 +3,9 @@
 -- Columns: position int8 (in the arrays, from 1), relkind text, attname text (quoted), type_oid oid,
 --   generated bool. Relations that do not exist have no rows; those without columns have one with nulls.
 -- Order: position, attnum. Servers: 12 and later.
-select w.position, c.relkind::text, format('%I', a.attname) as attname, a.atttypid as type_oid,
+select w.position, c.relkind::text,
+       case when a.attname is not null then format('%I', a.attname) end as attname,
+       a.atttypid as type_oid,
        coalesce(a.attgenerated <> '', false) as generated
   from unnest($1::text[], $2::text[]) with ordinality as w(nspname, relname, position)
        join pg_catalog.pg_namespace n on n.nspname = w.nspname::name
