@@ -8,6 +8,7 @@ pub mod dump;
 pub mod error;
 pub mod logging;
 pub mod queue;
+pub mod schema;
 pub mod supervisor;
 pub mod sys;
 pub mod units;

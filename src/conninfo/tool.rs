@@ -24,7 +24,7 @@ const NOT_FOR_TOOLS: [&str; 9] = [
 ];
 
 /// How to start a client tool: remove `env_remove` from its environment, then set `env`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct ToolSettings {
     /// For `--dbname`; holds no secret.
     pub uri: String,

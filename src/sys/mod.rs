@@ -7,7 +7,6 @@
 )]
 
 pub mod clock;
-<<<<<<< HEAD
 pub mod fork;
 pub mod lock;
 pub mod proc;
@@ -15,6 +14,4 @@ pub mod reap;
 pub mod signal;
 pub mod sysv;
 pub mod title;
-=======
->>>>>>> h3
 pub mod tool;

@@ -51,6 +51,7 @@ create table s_table (
     nspname       text not null,
     relname       text not null,
     qname         text not null,                 -- quoted, schema-qualified
+    owner         text,                          -- raw, null: a role that is gone
     relkind       text not null,                 -- r
     amname        text not null,                 -- heap, or another table access method
     persistence   text not null,                 -- p, u (unlogged)
@@ -82,7 +83,7 @@ create table s_part (
     table_oid     integer not null,
     plan          integer not null,              -- a new plan voids the parts of the old one
     part          integer not null,              -- 1 ..
-    kind          text not null check (kind in ('ctid', 'null', 'range')),
+    kind          text not null check (kind in ('ctid', 'range')),
     low           integer,                       -- first page / lowest key, inclusive; null: open
     high          integer,                       -- page / key after the last one, exclusive; null: open
     with_null     integer not null default 0,    -- range part that also takes the rows with a null key
