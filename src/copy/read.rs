@@ -31,21 +31,7 @@ pub(super) fn begin(session: &mut wire::Session, snapshot: Option<&str>) -> Resu
     session
         .simple(&format!("set transaction snapshot {}", quote::literal(snapshot)))
         .map(|_| ())
-        .map_err(|error| snapshot_error(snapshot, error))
-}
-
-/// Explains why a snapshot cannot be used, when that is what happened.
-fn snapshot_error(snapshot: &str, error: Error) -> Error {
-    match error.sqlstate() {
-        Some("22023" | "55000" | "42704") => Error::new(
-            Kind::Source,
-            format!("could not use snapshot \"{snapshot}\": the session that exported it has ended"),
-        )
-        .detail(error.message().to_owned())
-        .hint("Use --resume --not-consistent to go on without that snapshot.")
-        .snapshot_lost(),
-        _ => error,
-    }
+        .map_err(|error| crate::snapshot::explain(snapshot, error))
 }
 
 /// Locks the tables of these tasks against DDL until the transaction ends, and says how each stands.

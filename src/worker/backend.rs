@@ -33,7 +33,7 @@ fn end_on(leaf: &Leaf<'_>, link: &Link, backends: &[&BackendId]) -> Result<()> {
     }
     let pids: Vec<i32> = backends.iter().map(|backend| backend.pid).collect();
     let starts: Vec<String> = backends.iter().map(|backend| backend.start.clone()).collect();
-    let mut session = link.session(leaf.role.label(), Profile::Plain)?;
+    let mut session = link.session(leaf.role.label(), Profile::Catalog)?;
     let since = Instant::now();
     loop {
         let rows = session
