@@ -505,13 +505,20 @@ pub fn check(outcome: ToolOutcome, tool: &str, side: Side) -> Result<ToolOutcome
         None => format!("{tool} failed with exit code {}", outcome.exit_code),
     };
     let mut error = Error::new(kind, message);
-    if lines.len() > 1 {
-        let shown: Vec<&str> = lines
-            .iter()
-            .skip(1)
-            .take(ERROR_LINES_SHOWN)
-            .map(String::as_str)
-            .collect();
+    let entries = failed_entries(&outcome.stderr);
+    let entries = entries
+        .iter()
+        .map(|failed| format!("Entry {} is {}", failed.dump_id, failed.what));
+    let others = lines
+        .iter()
+        .skip(1)
+        .filter(|line| !line.trim().is_empty())
+        .cloned();
+    let shown: Vec<String> = entries
+        .take(ERROR_LINES_SHOWN)
+        .chain(others.take(ERROR_LINES_SHOWN))
+        .collect();
+    if !shown.is_empty() {
         error = error.detail(shown.join("\n"));
     }
     Err(error)
