@@ -2,12 +2,17 @@
 //!
 //! Read `src/README.md` first: processes, layers, invariants.
 
+pub mod catalog;
 pub mod conninfo;
 pub mod dump;
 pub mod error;
 pub mod logging;
+pub mod queue;
+pub mod schema;
+pub mod supervisor;
 pub mod sys;
 pub mod units;
+pub mod workdir;
 
 use std::process::ExitCode;
 

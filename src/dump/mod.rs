@@ -18,5 +18,5 @@ pub use archive::{
     ArchiveRun, DumpSettings, RestoreFlag, RestoreMode, RestoreOptions, RolePasswords, SchemaDir,
 };
 pub use archive_list::{Entry, Section};
-pub use run::{ToolOutcome, ToolRun, ToolSettings};
+pub use run::{ToolOutcome, ToolRun};
 pub use tools::{SearchPlaces, Tools, choose};

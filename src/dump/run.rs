@@ -4,6 +4,7 @@
 //! writes log lines. The tool lives in its own process group and dies with its caller. It must not
 //! show secrets: they travel in the tool's environment, never on its command line.
 
+use crate::conninfo::ToolSettings;
 use crate::error::{Error, Kind, Result};
 use crate::notice;
 use crate::sys::{clock, tool};
@@ -33,17 +34,6 @@ const STDERR_LINES_MAX: usize = 10_000;
 const STDOUT_MAX: usize = 16 * 1024 * 1024;
 /// Lines of a tool's complaint that an error shows.
 const ERROR_LINES_SHOWN: usize = 12;
-
-/// What a connection string becomes for a tool: a URI without secrets, and the environment with them.
-#[derive(Clone, Default)]
-pub struct ToolSettings {
-    /// Connection URI, safe to be seen in a list of processes.
-    pub uri: String,
-    /// Environment variables to set.
-    pub env: Vec<(String, String)>,
-    /// Environment variables to take away.
-    pub env_remove: Vec<String>,
-}
 
 /// What becomes of a tool's standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
