@@ -10,8 +10,7 @@ use crate::notice;
 use crate::sys::{clock, tool};
 use crate::units::Side;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -379,18 +378,13 @@ impl Relay {
 
 /// Ends a tool and its children: SIGTERM, then SIGKILL. Failures mean that it has ended already.
 fn end(child: &mut Child) {
-    let group = i32::try_from(child.id())
-        .ok()
-        .filter(|pid| *pid > 1)
-        .map(Pid::from_raw);
-    if let Some(group) = group {
-        let _gone = killpg(group, Signal::SIGTERM);
-        let started = Instant::now();
-        while started.elapsed() < TERM_PATIENCE && matches!(child.try_wait(), Ok(None)) {
-            clock::nap(Duration::from_millis(u64::from(LOOK_EVERY_MS) / 2));
-        }
-        let _gone = killpg(group, Signal::SIGKILL);
+    tool::signal_group(child.id(), Signal::SIGTERM);
+    let started = Instant::now();
+    while started.elapsed() < TERM_PATIENCE && matches!(child.try_wait(), Ok(None)) {
+        clock::nap(Duration::from_millis(u64::from(LOOK_EVERY_MS) / 2));
     }
+    // To the tool's children, too, which may be left when it has ended.
+    tool::signal_group(child.id(), Signal::SIGKILL);
     let started = Instant::now();
     while started.elapsed() < TERM_PATIENCE && matches!(child.try_wait(), Ok(None)) {
         clock::nap(Duration::from_millis(u64::from(LOOK_EVERY_MS) / 2));
