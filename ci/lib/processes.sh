@@ -49,7 +49,7 @@ tree_of() {
 
 title_of() {
     local t
-    t=$(tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null) || return 0
+    { t=$(tr '\0' ' ' <"/proc/$1/cmdline"); } 2>/dev/null || return 0
     t=${t##*/bin/}
     printf '"%s"' "${t:0:60}"
 }
