@@ -50,7 +50,9 @@ fn settings(folder: &Path, port: u16, bin: &Path) -> String {
 }
 
 fn knows_output_plugin_libraries(bin: &Path) -> bool {
-    let known = Command::new(bin.join("postgres")).arg("--describe-config").output();
+    let known = Command::new(bin.join("postgres"))
+        .arg("--describe-config")
+        .output();
     known.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("output_plugin_libraries"))
 }
 
@@ -60,13 +62,19 @@ fn default_bin() -> PathBuf {
         return PathBuf::from(bin);
     }
     let newest = installed().into_iter().next_back();
-    newest.map(|(_, bin)| bin).expect("no PostgreSQL server: apt-get install postgresql")
+    newest
+        .map(|(_, bin)| bin)
+        .expect("no PostgreSQL server: apt-get install postgresql")
 }
 
 /// Majors of the distribution that are installed, oldest first.
 fn installed() -> Vec<(u32, PathBuf)> {
     let mut found = Vec::new();
-    for entry in fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten() {
+    for entry in fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let bin = entry.path().join("bin");
         let major = entry.file_name().to_string_lossy().parse();
         if let (Ok(major), true) = (major, bin.join("initdb").exists()) {
@@ -97,27 +105,44 @@ fn default_home() -> PathBuf {
 
 /// A client program: the distribution's newest, else the one in the path.
 pub fn client(name: &str) -> PathBuf {
-    let newest = installed().into_iter().next_back().map(|(_, bin)| bin.join(name));
-    newest.filter(|p| p.exists()).unwrap_or_else(|| PathBuf::from(name))
+    let newest = installed()
+        .into_iter()
+        .next_back()
+        .map(|(_, bin)| bin.join(name));
+    newest
+        .filter(|p| p.exists())
+        .unwrap_or_else(|| PathBuf::from(name))
 }
 
 /// A command that runs as the servers' owner: ourselves, or postgres for root.
 fn as_owner(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.current_dir("/").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    command
+        .current_dir("/")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null());
     if nix::unistd::Uid::effective().is_root() {
         let user = nix::unistd::User::from_name("postgres").ok().flatten();
         let user = user.expect("root needs a user postgres to run servers as");
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", "/");
+        command
+            .uid(user.uid.as_raw())
+            .gid(user.gid.as_raw())
+            .env("HOME", "/");
     }
     command
 }
 
 fn must(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{text}{errors}", output.status);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{text}{errors}",
+        output.status
+    );
     text
 }
 
@@ -148,7 +173,10 @@ fn kept_folder() -> (PathBuf, Child) {
 /// The data directory that others are copied from, one per set of server programs.
 fn template(bin: &Path) -> PathBuf {
     static MADE: OnceLock<Mutex<HashMap<PathBuf, (PathBuf, Child)>>> = OnceLock::new();
-    let mut made = MADE.get_or_init(Mutex::default).lock().expect("no test panics in here");
+    let mut made = MADE
+        .get_or_init(Mutex::default)
+        .lock()
+        .expect("no test panics in here");
     let (folder, _keeper) = made.entry(bin.to_path_buf()).or_insert_with(|| {
         let (folder, keeper) = kept_folder();
         let arguments = "-U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync";
@@ -194,11 +222,28 @@ impl Cluster {
     fn from_bin(bin: PathBuf) -> Self {
         let template = template(&bin);
         let (folder, keeper) = kept_folder();
-        must(as_owner("cp").arg("-a").arg(template).arg(folder.join("data")));
+        must(
+            as_owner("cp")
+                .arg("-a")
+                .arg(template)
+                .arg(folder.join("data")),
+        );
         let port = free_port();
-        let cluster = Self { folder, bin, port, keeper };
-        cluster.append("postgresql.conf", &settings(&cluster.folder, port, &cluster.bin));
-        cluster.pg_ctl(&["-l", cluster.log().to_str().expect("ours is UTF-8"), "start"]);
+        let cluster = Self {
+            folder,
+            bin,
+            port,
+            keeper,
+        };
+        cluster.append(
+            "postgresql.conf",
+            &settings(&cluster.folder, port, &cluster.bin),
+        );
+        cluster.pg_ctl(&[
+            "-l",
+            cluster.log().to_str().expect("ours is UTF-8"),
+            "start",
+        ]);
         cluster
     }
 
@@ -208,7 +253,10 @@ impl Cluster {
 
     fn pg_ctl(&self, arguments: &[&str]) {
         let mut command = as_owner(self.bin.join("pg_ctl"));
-        command.arg("-D").arg(self.folder.join("data")).args(["-s", "-w", "-t", "60"]);
+        command
+            .arg("-D")
+            .arg(self.folder.join("data"))
+            .args(["-s", "-w", "-t", "60"]);
         let output = command.args(arguments).output().expect("pg_ctl");
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         assert!(output.status.success(), "pg_ctl {arguments:?}\n{log}");
@@ -267,18 +315,27 @@ impl Cluster {
     pub fn kill9(&self) {
         let file = self.folder.join("data/postmaster.pid");
         let text = fs::read_to_string(file).expect("a running server");
-        let pid = text.lines().next().and_then(|l| l.parse().ok()).expect("a pid");
+        let pid = text
+            .lines()
+            .next()
+            .and_then(|l| l.parse().ok())
+            .expect("a pid");
         let group = super::program::descendants(pid);
         for pid in group.iter().copied().chain([pid]) {
             super::program::signal(pid, nix::sys::signal::Signal::SIGKILL);
         }
-        assert!(within(SERVER_LIMIT, || !super::program::lives(pid)), "it outlives kill -9");
+        assert!(
+            within(SERVER_LIMIT, || !super::program::lives(pid)),
+            "it outlives kill -9"
+        );
     }
 
     /// The major version of this server.
     pub fn major(&self) -> u32 {
-        let number: u32 =
-            self.sql("postgres", "show server_version_num").parse().expect("a number");
+        let number: u32 = self
+            .sql("postgres", "show server_version_num")
+            .parse()
+            .expect("a number");
         number / 10_000
     }
 
@@ -290,7 +347,10 @@ impl Cluster {
     /// The URI of a database for a role; no password where it is empty.
     pub fn uri_as(&self, database: &str, role: &str, password: &str) -> String {
         let colon = if password.is_empty() { "" } else { ":" };
-        format!("postgres://{role}{colon}{password}@127.0.0.1:{}/{database}", self.port)
+        format!(
+            "postgres://{role}{colon}{password}@127.0.0.1:{}/{database}",
+            self.port
+        )
     }
 
     fn psql(&self, database: &str, input: &Path) -> Result<String, String> {
@@ -303,7 +363,9 @@ impl Cluster {
             .output()
             .expect("psql");
         if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+            return Ok(String::from_utf8_lossy(&output.stdout)
+                .trim_end()
+                .to_owned());
         }
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
@@ -317,12 +379,14 @@ impl Cluster {
 
     /// The same for SQL that cannot fail.
     pub fn sql(&self, database: &str, text: &str) -> String {
-        self.try_sql(database, text).unwrap_or_else(|e| panic!("{database}: {text}\n{e}"))
+        self.try_sql(database, text)
+            .unwrap_or_else(|e| panic!("{database}: {text}\n{e}"))
     }
 
     /// Runs a file of SQL as superuser.
     pub fn psql_file(&self, database: &str, file: &Path) -> String {
-        self.psql(database, file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+        self.psql(database, file)
+            .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
     }
 
     /// Makes a database; `options` as in `create database`.
@@ -332,7 +396,10 @@ impl Cluster {
 
     /// Waits until the query says `t`; false after the limit.
     pub fn wait_until(&self, database: &str, query: &str, limit: Duration) -> bool {
-        within(limit, || self.try_sql(database, query).is_ok_and(|answer| answer == "t"))
+        within(limit, || {
+            self.try_sql(database, query)
+                .is_ok_and(|answer| answer == "t")
+        })
     }
 
     /// No session of ours is left in that database.

@@ -5,7 +5,10 @@ use std::process::Command;
 /// What `ci/equal` says about two databases: nothing when they are equal.
 pub fn differences(source: &str, target: &str) -> Option<String> {
     let equal = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/equal");
-    let output = Command::new(equal).args([source, target]).output().expect("ci/equal");
+    let output = Command::new(equal)
+        .args([source, target])
+        .output()
+        .expect("ci/equal");
     if output.status.success() {
         return None;
     }
@@ -50,5 +53,8 @@ pub fn mask(text: &str) -> String {
 
 #[test]
 fn mask_hides_times_pids_and_positions() {
-    assert_eq!(mask("19:18:24.447 76974 INFO at 0/16B3748, 12.5 MB"), "N N INFO at NBN, N MB");
+    assert_eq!(
+        mask("19:18:24.447 76974 INFO at 0/16B3748, 12.5 MB"),
+        "N N INFO at NBN, N MB"
+    );
 }

@@ -30,7 +30,10 @@ pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
 }
 
 /// The one pause between two looks.
-#[allow(clippy::disallowed_methods, reason = "a test is no worker: no signal can end its wait")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test is no worker: no signal can end its wait"
+)]
 pub fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }

@@ -17,8 +17,10 @@ const RUN_LIMIT: Duration = Duration::from_secs(120);
 
 /// The program: the one just built, or `PGCOPYDB_BIN`.
 fn program() -> PathBuf {
-    std::env::var_os("PGCOPYDB_BIN")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_pgcopydb")), PathBuf::from)
+    std::env::var_os("PGCOPYDB_BIN").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_pgcopydb")),
+        PathBuf::from,
+    )
 }
 
 /// A temporary folder; what is in it goes at the end of the test.
@@ -36,14 +38,19 @@ impl WorkDir {
 
     /// The same as an argument.
     pub fn dir(&self) -> String {
-        self.path().to_str().expect("temporary folders are UTF-8").to_owned()
+        self.path()
+            .to_str()
+            .expect("temporary folders are UTF-8")
+            .to_owned()
     }
 
     /// A file beside it, with that content.
     pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.0.path().join(name);
         fs::write(&path, content).expect("room for it");
-        path.to_str().expect("temporary folders are UTF-8").to_owned()
+        path.to_str()
+            .expect("temporary folders are UTF-8")
+            .to_owned()
     }
 }
 
@@ -70,7 +77,11 @@ impl Output {
     pub fn says(self, words: &[&str]) -> Self {
         for word in words {
             let there = self.stdout.contains(word) || self.stderr.contains(word);
-            assert!(there, "nothing about {word:?} in\n{}{}", self.stdout, self.stderr);
+            assert!(
+                there,
+                "nothing about {word:?} in\n{}{}",
+                self.stdout, self.stderr
+            );
         }
         self
     }
@@ -107,7 +118,11 @@ pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Running {
         .process_group(0)
         .spawn()
         .expect("the program under test");
-    Running { child, files, begun: Instant::now() }
+    Running {
+        child,
+        files,
+        begun: Instant::now(),
+    }
 }
 
 impl Running {
@@ -124,14 +139,22 @@ impl Running {
     pub fn children(&self) -> Vec<i32> {
         let top = self.pid();
         let mut all = descendants(top);
-        all.extend(processes().into_iter().filter(|p| p.group == top).map(|p| p.pid));
+        all.extend(
+            processes()
+                .into_iter()
+                .filter(|p| p.group == top)
+                .map(|p| p.pid),
+        );
         all.remove(&top);
         all.into_iter().collect()
     }
 
     /// The children whose title holds that text.
     pub fn children_named(&self, text: &str) -> Vec<i32> {
-        self.children().into_iter().filter(|pid| title(*pid).contains(text)).collect()
+        self.children()
+            .into_iter()
+            .filter(|pid| title(*pid).contains(text))
+            .collect()
     }
 
     /// What it has said on stderr so far.
@@ -164,7 +187,10 @@ impl Running {
             pause();
         };
         Output {
-            code: status.code().or(status.signal().map(|n| 128 + n)).unwrap_or(-1),
+            code: status
+                .code()
+                .or(status.signal().map(|n| 128 + n))
+                .unwrap_or(-1),
             stdout: self.read("stdout"),
             stderr: self.said(),
             took: self.begun.elapsed(),
@@ -174,7 +200,9 @@ impl Running {
     /// Every process of the run is gone within the limit.
     pub fn is_gone_within(&self, limit: Duration) -> bool {
         let known = self.children();
-        within(limit, || self.children().is_empty() && !known.iter().any(|pid| lives(*pid)))
+        within(limit, || {
+            self.children().is_empty() && !known.iter().any(|pid| lives(*pid))
+        })
     }
 
     fn kill_tree(&self) {
@@ -205,7 +233,9 @@ struct Process {
 fn processes() -> Vec<Process> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+        let Ok(pid) = entry.file_name().to_string_lossy().parse() else {
+            continue;
+        };
         if let Some((parent, group)) = stat(pid) {
             found.push(Process { pid, parent, group });
         }
