@@ -276,13 +276,13 @@ impl Cluster {
         assert!(tee.wait().expect("tee").success());
     }
 
-    /// Adds a line to postgresql.conf and reloads; some settings need `restart`.
+    /// Adds a line to `postgresql.conf` and reloads; some settings need `restart`.
     pub fn conf(&self, line: &str) {
         self.append("postgresql.conf", &format!("{line}\n"));
         self.pg_ctl(&["reload"]);
     }
 
-    /// Puts a line first in pg_hba.conf and reloads.
+    /// Puts a line first in `pg_hba.conf` and reloads.
     pub fn hba(&self, line: &str) {
         let file = self.folder.join("data/pg_hba.conf");
         let old = fs::read_to_string(&file).expect("pg_hba.conf");
