@@ -1,7 +1,7 @@
 //! What a clone must carry over: each test makes a source, clones it and asks `ci/equal`.
 
-use crate::support::servers::pair_of;
-use crate::support::{Pair, WorkDir, assert_equal, run};
+use crate::support::servers::{lonely_pair, pair_of};
+use crate::support::{Pair, WorkDir, assert_equal, pair, run};
 
 /// Small enough that a table of a few hundred rows is split.
 const SPLIT: &str = "--split-tables-larger-than=20kB";
@@ -17,14 +17,16 @@ fn arrives(sql: &str, more: &[&str]) -> Pair {
 
 #[test]
 fn the_sample_shop_arrives_whole() {
-    let pair = Pair::with_file("shopdb.sql");
+    let pair = lonely_pair();
+    pair.load("shopdb.sql");
     pair.clone(&WorkDir::new(), &["--roles"]).exits(0);
     pair.assert_equal();
 }
 
 #[test]
 fn the_torture_database_arrives_whole_in_parts() {
-    let pair = Pair::with_file("torture.sql");
+    let pair = pair();
+    pair.load("torture.sql");
     pair.clone(&WorkDir::new(), &["--split-tables-larger-than", "200kB"])
         .exits(0);
     pair.assert_equal();
@@ -350,7 +352,8 @@ fn sequences_stand_where_they_stood() {
 
 #[test]
 fn roles_are_made_on_the_target_when_asked_for() {
-    let pair = Pair::with(
+    let pair = lonely_pair();
+    pair.in_source(
         "create role \"New Owner\" login; create role new_group; grant new_group to \"New Owner\";
          create table t (id integer); alter table t owner to \"New Owner\"",
     );

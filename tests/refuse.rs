@@ -179,7 +179,7 @@ fn dl_08_a_role_from_whom_rows_are_hidden_is_refused() {
         "create role sees_less login; create table guarded (id integer);
          insert into guarded select generate_series(1, 100);
          alter table guarded enable row level security;
-         create policy some on guarded using (id < 10);
+         create policy few on guarded using (id < 10);
          grant select on guarded to sees_less",
     );
     clone_as(&pair, "sees_less").exits(6).says(&["guarded"]);

@@ -13,7 +13,9 @@ const MOST_LINES: usize = 600;
 const LONGER: &[(&str, usize)] = &[];
 
 /// File names that say nothing.
-const BANNED: &[&str] = &["utils", "util", "common", "helpers", "helper", "misc", "manager"];
+const BANNED: &[&str] = &[
+    "utils", "util", "common", "helpers", "helper", "misc", "manager",
+];
 
 /// The layers, lowest first. A module uses the ones below its own.
 const LAYERS: &[&[&str]] = &[
@@ -22,8 +24,18 @@ const LAYERS: &[&[&str]] = &[
     &["conninfo", "wire", "pg", "queue", "supervisor", "workdir"],
     &["catalog", "filter", "schema"],
     &[
-        "snapshot", "dump", "copy", "index", "vacuum", "sequence", "blob", "extension", "fkey",
-        "compare", "check", "follow",
+        "snapshot",
+        "dump",
+        "copy",
+        "index",
+        "vacuum",
+        "sequence",
+        "blob",
+        "extension",
+        "fkey",
+        "compare",
+        "check",
+        "follow",
     ],
     &["clone", "datacopy"],
     &["report", "cli"],
@@ -47,8 +59,17 @@ const SIDEWAYS: &[(&str, &str)] = &[
 const REPORT_MAY_USE: &[&str] = &["error", "logging", "units", "sys", "catalog"];
 
 /// What a person sees at the top; CHANGELOG.md may be there.
-const TOP_LEVEL: &[&str] =
-    &["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "bin", "ci", "man", "src", "tests"];
+const TOP_LEVEL: &[&str] = &[
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "bin",
+    "ci",
+    "man",
+    "src",
+    "tests",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -102,7 +123,10 @@ fn none(faults: &[String], rule: &str) {
 
 /// The module a file of src belongs to: its top folder, or its name.
 fn module(path: &Path) -> String {
-    let first = path.components().nth(1).map(|c| c.as_os_str().to_string_lossy().into_owned());
+    let first = path
+        .components()
+        .nth(1)
+        .map(|c| c.as_os_str().to_string_lossy().into_owned());
     first.unwrap_or_default().trim_end_matches(".rs").to_owned()
 }
 
@@ -131,13 +155,22 @@ fn named(line: &str) -> Vec<String> {
         }
     }
     let first_word = |s: &String| -> String {
-        s.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        s.trim()
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
     };
-    found.iter().map(first_word).filter(|word| !word.is_empty()).collect()
+    found
+        .iter()
+        .map(first_word)
+        .filter(|word| !word.is_empty())
+        .collect()
 }
 
 fn may_use(who: &str, whom: &str) -> bool {
-    let (Some(high), Some(low)) = (layer(who), layer(whom)) else { return false };
+    let (Some(high), Some(low)) = (layer(who), layer(whom)) else {
+        return false;
+    };
     if who == whom || SIDEWAYS.contains(&(who, whom)) || who == "cli" {
         return true;
     }
@@ -161,8 +194,11 @@ fn no_module_uses_a_higher_layer_or_its_neighbour() {
         }
         let source = text(&path);
         // a `use crate::{` may go on over several lines
-        let joined: String =
-            product_lines(&source).iter().map(|l| code(l)).collect::<Vec<_>>().join(" ");
+        let joined: String = product_lines(&source)
+            .iter()
+            .map(|l| code(l))
+            .collect::<Vec<_>>()
+            .join(" ");
         for statement in joined.split(';') {
             for whom in named(statement).into_iter().filter(|w| layer(w).is_some()) {
                 if !may_use(&who, &whom) {
@@ -171,7 +207,10 @@ fn no_module_uses_a_higher_layer_or_its_neighbour() {
             }
         }
     }
-    none(&faults, "a layer uses only the layers below it (LAYERS, SIDEWAYS)");
+    none(
+        &faults,
+        "a layer uses only the layers below it (LAYERS, SIDEWAYS)",
+    );
 }
 
 #[test]
@@ -179,13 +218,22 @@ fn no_file_is_longer_than_a_reader_bears() {
     let mut faults = Vec::new();
     for path in files("src", "rs").into_iter().chain(files("tests", "rs")) {
         let source = text(&path);
-        let lines = if path.ends_with("tests.rs") { 0 } else { product_lines(&source).len() };
+        let lines = if path.ends_with("tests.rs") {
+            0
+        } else {
+            product_lines(&source).len()
+        };
         let name = path.display().to_string();
-        let most = LONGER.iter().find(|(file, _)| *file == name).map_or(MOST_LINES, |(_, n)| *n);
+        let most = LONGER
+            .iter()
+            .find(|(file, _)| *file == name)
+            .map_or(MOST_LINES, |(_, n)| *n);
         if lines > most {
             faults.push(format!("{name}: {lines} lines, {most} allowed"));
         } else if most > MOST_LINES && lines < most {
-            faults.push(format!("{name}: has shrunk to {lines} lines; write that down"));
+            faults.push(format!(
+                "{name}: has shrunk to {lines} lines; write that down"
+            ));
         }
     }
     none(&faults, "files are short");
@@ -212,7 +260,10 @@ fn every_query_file_has_a_header() {
             faults.push(path.display().to_string());
         }
     }
-    none(&faults, "an .sql file begins with a comment: purpose, parameters, columns");
+    none(
+        &faults,
+        "an .sql file begins with a comment: purpose, parameters, columns",
+    );
 }
 
 #[test]
@@ -238,7 +289,9 @@ fn no_file_is_named_after_nothing() {
     for folder in ["src", "bin", "tests", "ci"] {
         for ending in ["rs", "sh", "sql"] {
             for path in files(folder, ending) {
-                let names = path.components().map(|c| c.as_os_str().to_string_lossy().into_owned());
+                let names = path
+                    .components()
+                    .map(|c| c.as_os_str().to_string_lossy().into_owned());
                 for name in names {
                     if BANNED.contains(&name.split('.').next().unwrap_or("")) {
                         faults.push(path.display().to_string());
@@ -253,14 +306,20 @@ fn no_file_is_named_after_nothing() {
 #[test]
 fn what_is_put_off_names_an_issue() {
     // put together here, so that this file does not find itself
-    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["#[ign", "ore"].concat()];
+    let marks = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["#[ign", "ore"].concat(),
+    ];
     let mut faults = Vec::new();
     for folder in ["src", "bin", "tests", "ci"] {
         for path in files(folder, "rs").into_iter().chain(files(folder, "sql")) {
             for (number, line) in text(&path).lines().enumerate() {
                 let marked = marks.iter().any(|mark| line.contains(mark.as_str()));
                 let rest = line.split('#').skip(1);
-                let issue = rest.into_iter().any(|r| r.starts_with(|c: char| c.is_ascii_digit()));
+                let issue = rest
+                    .into_iter()
+                    .any(|r| r.starts_with(|c: char| c.is_ascii_digit()));
                 if marked && !issue {
                     faults.push(format!("{}:{}", path.display(), number + 1));
                 }
@@ -274,15 +333,26 @@ fn what_is_put_off_names_an_issue() {
 fn every_integration_module_is_listed() {
     let readme = text(Path::new("tests/README.md"));
     let main = text(Path::new("tests/main.rs"));
-    let modules = main.lines().filter_map(|l| l.strip_prefix("mod ")?.strip_suffix(';'));
-    let missing: Vec<_> =
-        modules.filter(|m| !readme.contains(&format!("`{m}`"))).map(str::to_owned).collect();
-    none(&missing, "tests/README.md lists every module of tests/main.rs");
+    let modules = main
+        .lines()
+        .filter_map(|l| l.strip_prefix("mod ")?.strip_suffix(';'));
+    let missing: Vec<_> = modules
+        .filter(|m| !readme.contains(&format!("`{m}`")))
+        .map(str::to_owned)
+        .collect();
+    none(
+        &missing,
+        "tests/README.md lists every module of tests/main.rs",
+    );
 }
 
 #[test]
 fn the_top_of_the_tree_is_the_card() {
-    let Ok(listing) = Command::new("git").arg("ls-files").current_dir(root()).output() else {
+    let Ok(listing) = Command::new("git")
+        .arg("ls-files")
+        .current_dir(root())
+        .output()
+    else {
         return;
     };
     let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
@@ -299,10 +369,14 @@ fn the_top_of_the_tree_is_the_card() {
 
 #[test]
 fn a_planted_fault_is_seen() {
-    assert_eq!(named("use crate::{error::Result, pg::{self, quote}, units}"), [
-        "error", "pg", "units"
-    ]);
-    assert_eq!(named("let x = crate::index::worker::run(crate::pg::quote)"), ["index", "pg"]);
+    assert_eq!(
+        named("use crate::{error::Result, pg::{self, quote}, units}"),
+        ["error", "pg", "units"]
+    );
+    assert_eq!(
+        named("let x = crate::index::worker::run(crate::pg::quote)"),
+        ["index", "pg"]
+    );
     assert!(may_use("copy", "catalog") && may_use("copy", "snapshot"));
     assert!(!may_use("copy", "index") && !may_use("catalog", "copy") && !may_use("report", "copy"));
     let source = "fn a() {}\n#[cfg(test)]\nmod tests {\n}\n";

@@ -205,20 +205,19 @@ impl Running {
         })
     }
 
-    fn kill_tree(&self) {
-        for pid in self.children().into_iter().chain([self.pid()]) {
+    fn kill_tree(&mut self) {
+        for pid in self.children() {
             signal(pid, Signal::SIGKILL);
         }
+        let _ = self.child.kill();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // a failed test leaves nothing behind
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.kill_tree();
-            let _ = self.child.wait();
-        }
+        // a failed test leaves nothing behind, orphans of a dead supervisor included
+        self.kill_tree();
+        let _ = self.child.wait();
     }
 }
 

@@ -29,6 +29,17 @@ pub fn pair_of(options: &str) -> Pair {
     let db = format!("db{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let from = SOURCE.get_or_init(Cluster::start);
     let to = TARGET.get_or_init(Cluster::start);
+    pair_on(from, to, db, options)
+}
+
+/// Two servers of its own, for a test that copies or changes roles; they go when the
+/// test program ends.
+pub fn lonely_pair() -> Pair {
+    let start = || -> &'static Cluster { Box::leak(Box::new(Cluster::start())) };
+    pair_on(start(), start(), "db".to_owned(), "")
+}
+
+fn pair_on(from: &'static Cluster, to: &'static Cluster, db: String, options: &str) -> Pair {
     from.create_database(&db, &format!("template template0 {options}"));
     to.create_database(&db, &format!("template template0 {options}"));
     Pair { from, to, db }
@@ -42,14 +53,12 @@ impl Pair {
         pair
     }
 
-    /// The same with a file of tests/data loaded into the source.
-    pub fn with_file(name: &str) -> Self {
-        let pair = pair();
+    /// Loads a file of tests/data into the source.
+    pub fn load(&self, name: &str) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/data")
             .join(name);
-        pair.from.psql_file(&pair.db, &file);
-        pair
+        self.from.psql_file(&self.db, &file);
     }
 
     pub fn source(&self) -> String {
