@@ -67,6 +67,7 @@ need_rust() {
 build() {
     local dir=${CARGO_TARGET_DIR:-$ROOT/target} flag=
     [ -z "${PGCOPYDB_BIN:-}" ] || return 0
+    need_rust
     [ "$1" != release ] || flag=--release
     ( cd "$ROOT" && cargo build --quiet --locked $flag --bins ) || { say "the build failed"; exit 1; }
     PGCOPYDB_BIN=$dir/$1/pgcopydb
