@@ -51,6 +51,7 @@ title_of() {
     local t
     { t=$(tr '\0' ' ' <"/proc/$1/cmdline"); } 2>/dev/null || return 0
     t=${t##*/bin/}
+    [ -n "$t" ] || return 0
     printf '"%s"' "${t:0:60}"
 }
 
