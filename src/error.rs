@@ -61,6 +61,8 @@ pub struct Error {
     sqlstate: Option<String>,
     query: Option<String>,
     context: Vec<String>,
+    #[serde(default)]
+    transient: bool,
 }
 
 /// Longest part of a statement that an error shows, in bytes.
@@ -77,6 +79,7 @@ impl Error {
             sqlstate: None,
             query: None,
             context: Vec::new(),
+            transient: false,
         }
     }
 
@@ -139,6 +142,18 @@ impl Error {
     pub fn context(mut self, what: impl Into<String>) -> Self {
         self.context.push(what.into());
         self
+    }
+
+    /// Says that the same attempt may succeed later: the connection failed, not the request.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
+        self
+    }
+
+    /// Whether the same attempt may succeed later, as far as can be told without a SQLSTATE.
+    pub fn is_transient(&self) -> bool {
+        self.transient
     }
 
     /// Who must act.

@@ -5,8 +5,10 @@
 pub mod conninfo;
 pub mod error;
 pub mod logging;
+pub mod pg;
 pub mod sys;
 pub mod units;
+pub mod wire;
 
 use std::process::ExitCode;
 

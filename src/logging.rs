@@ -94,10 +94,15 @@ pub fn register_secret(secret: &str) {
 
 /// Replaces every registered secret by `***`.
 pub fn scrub(text: &str) -> String {
-    let Some(secrets) = SECRETS.get() else { return text.to_owned() };
+    let Some(secrets) = SECRETS.get() else {
+        return text.to_owned();
+    };
     let secrets = secrets.lock().unwrap_or_else(PoisonError::into_inner);
     let mut clean = text.to_owned();
-    for secret in secrets.iter().filter(|secret| text.contains(secret.as_str())) {
+    for secret in secrets
+        .iter()
+        .filter(|secret| text.contains(secret.as_str()))
+    {
         clean = clean.replace(secret.as_str(), "***");
     }
     clean
@@ -151,7 +156,11 @@ impl Outlet {
             out.push('\n');
         } else {
             for line in message.lines() {
-                let colour = if self.colour { level_colour(name) } else { ("", "") };
+                let colour = if self.colour {
+                    level_colour(name)
+                } else {
+                    ("", "")
+                };
                 let mut text = format!("{now} {pid} {}{name:<6}{} {line}", colour.0, colour.1);
                 if self.file.is_none() && text.len() >= STDERR_LINE_MAX {
                     let mut end = STDERR_LINE_MAX - 8;
@@ -223,7 +232,9 @@ pub fn init(settings: &LogSettings) -> Result<()> {
         Verbosity::Trace => LevelFilter::Trace,
     };
     // Other crates' chatter (tokio_postgres, mio) is never ours to show.
-    filter.filter_level(LevelFilter::Off).filter_module("pgcopydb", base);
+    filter
+        .filter_level(LevelFilter::Off)
+        .filter_module("pgcopydb", base);
     if settings.verbosity <= Verbosity::Notice {
         filter.filter_module(NOTICE, LevelFilter::Debug);
     }
@@ -231,7 +242,11 @@ pub fn init(settings: &LogSettings) -> Result<()> {
         filter.filter_module(SQL, LevelFilter::Debug);
     }
     let terminal = std::io::stderr().is_terminal();
-    let default_format = if terminal && !settings.json { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+    let default_format = if terminal && !settings.json {
+        "%H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M:%S"
+    };
     let time_format = |default: &str| settings.time_format.clone().unwrap_or(default.to_owned());
     let mut outlets = vec![Outlet {
         file: None,
@@ -240,10 +255,17 @@ pub fn init(settings: &LogSettings) -> Result<()> {
         time_format: time_format(default_format),
     }];
     if let Some(path) = &settings.file {
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-            Error::new(Kind::BadArgs, format!("could not open log file \"{}\": {error}", path.display()))
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|error| {
+                Error::new(
+                    Kind::BadArgs,
+                    format!("could not open log file \"{}\": {error}", path.display()),
+                )
                 .hint("Check PGCOPYDB_LOG_FILENAME.")
-        })?;
+            })?;
         outlets.push(Outlet {
             file: Some(file),
             json: settings.file_json,
@@ -257,8 +279,11 @@ pub fn init(settings: &LogSettings) -> Result<()> {
         Verbosity::Notice | Verbosity::Sql | Verbosity::Debug => LevelFilter::Debug,
         Verbosity::Trace => LevelFilter::Trace,
     };
-    log::set_boxed_logger(Box::new(Logger { filter: filter.build(), outlets }))
-        .map_err(|_| Error::internal("logging was set up twice"))?;
+    log::set_boxed_logger(Box::new(Logger {
+        filter: filter.build(),
+        outlets,
+    }))
+    .map_err(|_| Error::internal("logging was set up twice"))?;
     log::set_max_level(max_level);
     Ok(())
 }

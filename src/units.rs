@@ -9,7 +9,9 @@ use std::fmt;
 pub type Oid = u32;
 
 /// Which of the two servers is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Side {
     /// The server that is read.
     Source,
@@ -45,7 +47,9 @@ impl fmt::Display for Side {
 }
 
 /// A server's `server_version_num`, such as 150020.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct PgVersion(pub u32);
 
 impl PgVersion {
@@ -60,7 +64,13 @@ impl fmt::Display for PgVersion {
         if self.major() >= 10 {
             write!(f, "{}.{}", self.0 / 10_000, self.0 % 10_000)
         } else {
-            write!(f, "{}.{}.{}", self.0 / 10_000, self.0 / 100 % 100, self.0 % 100)
+            write!(
+                f,
+                "{}.{}.{}",
+                self.0 / 10_000,
+                self.0 / 100 % 100,
+                self.0 % 100
+            )
         }
     }
 }
@@ -71,25 +81,36 @@ const BYTE_UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
 /// Parses `10 GB`, `200MB`, `4096`. Errors say what is wrong in words that can follow `value "x": `.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim_matches(' ');
-    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits_end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(digits_end);
     if digits.is_empty() {
         return Err("expected a whole number of bytes, such as 200MB or 10 GB".to_owned());
     }
-    let number: u64 = digits.parse().map_err(|_| "the number is too large".to_owned())?;
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "the number is too large".to_owned())?;
     let unit = unit.trim_matches(' ');
     if unit.is_empty() {
         return Ok(number);
     }
     let Some(power) = BYTE_UNITS.iter().position(|known| *known == unit) else {
-        let meant = BYTE_UNITS.iter().find(|known| known.eq_ignore_ascii_case(unit));
+        let meant = BYTE_UNITS
+            .iter()
+            .find(|known| known.eq_ignore_ascii_case(unit));
         return Err(match meant {
             Some(known) => format!("unknown unit \"{unit}\", did you mean {known}?"),
             None => format!("unknown unit \"{unit}\", use one of B, kB, MB, GB, TB, PB, EB"),
         });
     };
-    let factor = 1_u64.checked_shl(10 * u32::try_from(power).unwrap_or(0)).unwrap_or(0);
-    number.checked_mul(factor).filter(|_| factor > 0).ok_or_else(|| "the size is too large".to_owned())
+    let factor = 1_u64
+        .checked_shl(10 * u32::try_from(power).unwrap_or(0))
+        .unwrap_or(0);
+    number
+        .checked_mul(factor)
+        .filter(|_| factor > 0)
+        .ok_or_else(|| "the size is too large".to_owned())
 }
 
 /// Prints a size as `1002 B`, `9708 kB`, `91 MB`: whole numbers, next unit from 10240 on.
@@ -161,7 +182,15 @@ mod tests {
         assert_eq!(parse_bytes("200MB"), Ok(200 << 20));
         assert_eq!(parse_bytes("1 TB"), Ok(1 << 40));
         assert!(parse_bytes("10Gb").unwrap_err().contains("did you mean GB"));
-        for bad in ["", "GB", "-1", "1.5GB", "1 GB x", "99999999999999999999", "99999999 EB"] {
+        for bad in [
+            "",
+            "GB",
+            "-1",
+            "1.5GB",
+            "1 GB x",
+            "99999999999999999999",
+            "99999999 EB",
+        ] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }
@@ -170,12 +199,19 @@ mod tests {
     fn figures_look_as_operators_know_them() {
         let sizes = [0, 1, 999, 10_239, 10_240, 9_940_992, 95_420_416];
         let shown: Vec<String> = sizes.iter().map(|size| pretty_bytes(*size)).collect();
-        assert_eq!(shown, ["0 B", "1 B", "999 B", "10239 B", "10 kB", "9708 kB", "91 MB"]);
+        assert_eq!(
+            shown,
+            [
+                "0 B", "1 B", "999 B", "10239 B", "10 kB", "9708 kB", "91 MB"
+            ]
+        );
         let times = [0, 5, 878, 7_130, 14_500, 187_000, 3_600_000, 86_400_000];
         let shown: Vec<String> = times.iter().map(|time| pretty_ms(*time)).collect();
         assert_eq!(
             shown,
-            ["  0ms", "  5ms", "878ms", " 7s130", "14s", " 3m07s", " 1h00m", " 1d00h"]
+            [
+                "  0ms", "  5ms", "878ms", " 7s130", "14s", " 3m07s", " 1h00m", " 1d00h"
+            ]
         );
         assert_eq!(pretty_count(999), "999");
         assert_eq!(pretty_count(95_100), "95 100");

@@ -15,7 +15,9 @@ pub fn nap(limit: Duration) {
 
 /// Milliseconds since the Unix epoch.
 pub fn epoch_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -43,7 +45,11 @@ pub fn local_time(format: &str) -> String {
             )
         };
     }
-    format!("{}.{:03}", String::from_utf8_lossy(&buffer[..length]), now % 1000)
+    format!(
+        "{}.{:03}",
+        String::from_utf8_lossy(&buffer[..length]),
+        now % 1000
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The operating system: the only place with unsafe code, forks, queues and waiting.
 //!
 //! Runs in every process. Layer 1: uses only `error`, `logging` and `units`.
-#![allow(unsafe_code, reason = "fork, System V queues and process titles have no safe interface")]
+#![allow(
+    unsafe_code,
+    reason = "fork, System V queues and process titles have no safe interface"
+)]
 
 pub mod clock;
