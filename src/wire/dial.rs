@@ -47,6 +47,16 @@ pub(super) fn describe(host: &Host, address: &Address) -> String {
     }
 }
 
+/// The folder of the sockets of servers on this machine.
+pub fn socket_folder() -> &'static str {
+    let exists = |folder: &&&str| std::path::Path::new(folder).is_dir();
+    SOCKET_FOLDERS
+        .iter()
+        .find(exists)
+        .copied()
+        .unwrap_or("/tmp")
+}
+
 /// All addresses of a host. Blocks for the resolver. The error is the reason in words.
 pub(super) fn addresses(host: &Host) -> Result<Vec<Address>, String> {
     if let Some(text) = host.addr.as_deref() {

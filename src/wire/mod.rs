@@ -27,6 +27,7 @@ pub mod tls;
 pub use cancel::CancelToken;
 pub use copy_in::CopyIn;
 pub use copy_out::CopyOut;
+pub use dial::socket_folder;
 pub use message::{ServerMessage, prefix};
 pub use session::{Session, StatementResult};
 

@@ -473,7 +473,9 @@ impl Endpoint {
                 b'S' => {}
                 b'N' if self.encryption == Encryption::IfOffered => return Ok(link),
                 b'N' => {
-                    return Err(self.refusal("the server does not support TLS, but it was required"));
+                    return Err(
+                        self.refusal("the server does not support TLS, but it was required")
+                    );
                 }
                 // What it says is not shown: anyone could have written it (CVE-2024-10977).
                 b'E' => {
