@@ -7,11 +7,13 @@ pub mod conninfo;
 pub mod dump;
 pub mod error;
 pub mod logging;
+pub mod pg;
 pub mod queue;
 pub mod schema;
 pub mod supervisor;
 pub mod sys;
 pub mod units;
+pub mod wire;
 pub mod workdir;
 
 use std::process::ExitCode;

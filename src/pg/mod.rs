@@ -1,0 +1,14 @@
+//! Sessions of the `postgres` crate and what all sessions share: settings, retry, cancel, quoting.
+//!
+//! Runs in leaf workers. The only user of the `postgres` crate. It must not fork, and knows nothing
+//! of what its callers copy.
+
+pub mod cancel;
+pub mod endpoint;
+pub mod profile;
+pub mod quote;
+pub mod retry;
+pub mod session;
+
+pub use profile::Profile;
+pub use session::{PgSession, connect};

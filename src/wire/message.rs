@@ -1,0 +1,191 @@
+//! What a server says in `ErrorResponse` and `NoticeResponse`: turned into our errors and log lines.
+//!
+//! Runs in every process with a session, of this module or of the `postgres` crate. Writes log
+//! lines. It must not show row values: the value at the end of a COPY context is cut off.
+
+use super::frame::{self, Malformed};
+use crate::error::{Error, Kind};
+use crate::notice;
+use crate::units::Side;
+
+/// The fields of an error or a notice that we use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerMessage {
+    /// `ERROR`, `FATAL`, `WARNING`, … never translated where the server says it so (9.6 on).
+    pub severity: String,
+    /// SQLSTATE.
+    pub code: String,
+    /// The message.
+    pub text: String,
+    /// DETAIL.
+    pub detail: Option<String>,
+    /// HINT.
+    pub hint: Option<String>,
+    /// CONTEXT.
+    pub place: Option<String>,
+}
+
+/// `[SOURCE 1234]`, the start of every message about a session; without the number before the
+/// server has told it.
+pub fn prefix(side: Side, backend_pid: i32) -> String {
+    match backend_pid {
+        0 => format!("[{}]", side.tag()),
+        pid => format!("[{} {pid}]", side.tag()),
+    }
+}
+
+/// Joins the lines of a text.
+fn one_line(text: &str) -> String {
+    text.split(['\n', '\r'])
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A context without the row value that COPY appends: `COPY t, line 3, column a: "value"`.
+fn without_value(context: &str) -> String {
+    let lines = context.lines().map(|line| match line.find(": ") {
+        Some(end) if line.starts_with("COPY ") => &line[..end],
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+impl ServerMessage {
+    /// Reads the body of `E` or `N`.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        let mut message = Self::default();
+        let mut untranslated = None;
+        for (code, text) in frame::fields(body)? {
+            match code {
+                b'S' => message.severity = text,
+                b'V' => untranslated = Some(text),
+                b'C' => message.code = text,
+                b'M' => message.text = text,
+                b'D' => message.detail = Some(text),
+                b'H' => message.hint = Some(text),
+                b'W' => message.place = Some(text),
+                _ => {}
+            }
+        }
+        if let Some(severity) = untranslated {
+            message.severity = severity;
+        }
+        Ok(message)
+    }
+
+    /// The error to return, with the statement that brought it about.
+    pub fn to_error(&self, side: Side, backend_pid: i32, sql: Option<&str>) -> Error {
+        let text = format!(
+            "{} {}: {}",
+            prefix(side, backend_pid),
+            self.severity,
+            one_line(&self.text)
+        );
+        let mut error = Error::new(side.kind(), text);
+        if self.code.len() == 5 {
+            error = error.with_sqlstate(self.code.as_str());
+        }
+        let mut facts: Vec<String> = self.detail.iter().cloned().collect();
+        if let Some(place) = &self.place {
+            facts.push(format!("CONTEXT: {}", without_value(place)));
+        }
+        if !facts.is_empty() {
+            error = error.detail(facts.join("\n"));
+        }
+        if let Some(hint) = &self.hint {
+            error = error.hint(one_line(hint));
+        }
+        match sql {
+            Some(sql) => error.with_query(sql),
+            None => error,
+        }
+    }
+
+    /// Logs a notice: `WARNING` as such, all others as NOTICE.
+    pub fn log(&self, side: Side, backend_pid: i32) {
+        let mut text = format!(
+            "{} {}: {}",
+            prefix(side, backend_pid),
+            self.severity,
+            one_line(&self.text)
+        );
+        if let Some(detail) = &self.detail {
+            text.push_str("; DETAIL: ");
+            text.push_str(&one_line(detail));
+        }
+        if self.severity == "WARNING" {
+            log::warn!("{text}");
+        } else {
+            notice!("{text}");
+        }
+    }
+}
+
+/// Why a socket gave nothing, before it is known which session it belongs to.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The operating system or OpenSSL refused.
+    Io(std::io::Error),
+    /// The server closed the connection.
+    Closed,
+    /// The time limit of connecting has passed.
+    TimedOut,
+    /// The stop flag is set.
+    Stopped,
+    /// The server broke the protocol.
+    Protocol(String),
+}
+
+impl From<Malformed> for Trouble {
+    fn from(_: Malformed) -> Self {
+        Self::Protocol("malformed message".to_owned())
+    }
+}
+
+impl Trouble {
+    /// The error to return.
+    pub(super) fn to_error(&self, side: Side, backend_pid: i32) -> Error {
+        let prefix = prefix(side, backend_pid);
+        let transient =
+            |what: &str| Error::new(side.kind(), format!("{prefix} {what}")).transient();
+        match self {
+            Self::Io(error) => transient(&format!("the connection to the server failed: {error}")),
+            Self::Closed => transient("the server closed the connection unexpectedly"),
+            Self::TimedOut => transient("the connection to the server timed out"),
+            Self::Stopped => Error::new(
+                Kind::Stopped(15),
+                format!("{prefix} stopped while waiting for the server"),
+            ),
+            Self::Protocol(what) => Error::new(
+                side.kind(),
+                format!("{prefix} the server broke the protocol: {what}"),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_all_that_the_server_said_but_row_values() {
+        let body = b"SFEHLER\0VERROR\0C22P02\0Minvalid input\nsyntax\0Dfacts\0Hdo it\0\
+            WCOPY t, line 3, column a: \"secret\"\nPL/pgSQL function f() line 1\0\0";
+        let error = ServerMessage::parse(body)
+            .unwrap()
+            .to_error(Side::Target, 12, Some("copy t"));
+        assert_eq!(
+            error.lines(),
+            [
+                "[TARGET 12] ERROR: invalid input syntax [22P02]",
+                "DETAIL: facts",
+                "DETAIL: CONTEXT: COPY t, line 3, column a",
+                "DETAIL: PL/pgSQL function f() line 1",
+                "QUERY: copy t",
+                "HINT: do it",
+            ]
+        );
+    }
+}
