@@ -88,8 +88,8 @@ fn connect<'s>(
             Some(target.backend_id().clone()),
         )?;
         let registered = (
-            worker.canceller.register(Token::Postgres(source.cancel_token())),
-            worker.canceller.register(Token::Postgres(target.cancel_token())),
+            worker.canceller.register(Token::from_session(&source)),
+            worker.canceller.register(Token::from_session(&target)),
         );
         *sessions = Some(Sessions { source, target, _registered: registered });
     }

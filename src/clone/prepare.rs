@@ -11,7 +11,7 @@ use crate::check;
 use crate::conninfo::{ConnInfo, Pin};
 use crate::dump::{SearchPlaces, choose};
 use crate::error::{Error, Result};
-use crate::pg::{Canceller, Link, PgSession, Profile, Token, endpoint};
+use crate::pg::{Link, PgSession, Profile, Token, endpoint};
 use crate::schema::server::{ServerFacts, read_server_facts};
 use crate::supervisor::{Leaf, Report};
 use crate::units::Side;
@@ -38,8 +38,7 @@ pub(super) struct Connected {
 
 /// Runs the prepare process. Blocks.
 pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
-    let canceller = Canceller::start(leaf.stop_flag())?;
-    wire::set_stop_flag(leaf.stop_flag());
+    let canceller = worker::enter(leaf)?;
     let mut ledger = Ledger::open(&input.layout.ledger())?;
     refuse_used(&ledger, &input.settings)?;
     let mut source = connect(leaf, &input.source, Side::Source)?;

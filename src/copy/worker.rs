@@ -86,8 +86,8 @@ fn connect<'s>(
             Some(target.backend_id().clone()),
         )?;
         let registered = (
-            worker.canceller.register(Token::Wire(source.session.cancel_token())),
-            worker.canceller.register(Token::Wire(target.session.cancel_token())),
+            worker.canceller.register(Token::Wire(source.session.cancel_token()?)),
+            worker.canceller.register(Token::Wire(target.session.cancel_token()?)),
         );
         *sessions = Some(Sessions {
             source: source.session,

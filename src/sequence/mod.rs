@@ -5,11 +5,11 @@
 
 use crate::catalog::{Ledger, Step, sqlite_error};
 use crate::error::{Context, Result};
-use crate::pg::{Canceller, Profile, Token, quote};
+use crate::pg::{Profile, Token, quote};
 use crate::schema;
 use crate::supervisor::Leaf;
 use crate::units::{Oid, Side};
-use crate::worker::Means;
+use crate::worker::{self, Means};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -19,15 +19,15 @@ const BATCH: usize = 300;
 /// Sets all sequences of the ledger on the target. Blocks.
 pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
     let since = Instant::now();
-    let canceller = Canceller::start(leaf.stop_flag())?;
+    let canceller = worker::enter(leaf)?;
     let ledger = Ledger::open(&means.layout.ledger())?;
     let sequences = sequences(&ledger)?;
     if !sequences.is_empty() {
         let title = leaf.role.label();
         let mut source = means.source.session(title, Profile::Catalog)?;
         let mut target = means.target.session(title, Profile::TargetPlain)?;
-        let _source = canceller.register(Token::Postgres(source.cancel_token()));
-        let _target = canceller.register(Token::Postgres(target.cancel_token()));
+        let _source = canceller.register(Token::from_session(&source));
+        let _target = canceller.register(Token::from_session(&target));
         source.batch_execute("begin isolation level read committed, read only")?;
         target.batch_execute("begin")?;
         for batch in sequences.chunks(BATCH) {
