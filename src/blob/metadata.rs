@@ -4,7 +4,7 @@
 //! object is not to be had cheaply.
 
 use crate::catalog::sqlite_error;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::pg::PgSession;
 use fallible_iterator::FallibleIterator;
 use rusqlite::{Connection, params};
@@ -15,11 +15,14 @@ const BATCH: usize = 200;
 /// Writes a unit for each batch of large objects of the source; returns how many batches there are.
 /// Blocks.
 pub fn plan(source: &mut PgSession, connection: &Connection) -> Result<u64> {
-    let rows = source.query_raw(include_str!("sql/list_large_objects.sql"))?;
-    let mut oids = rows.map(|row| Ok(row.get::<_, u32>(0)));
+    let none: [&(dyn postgres::types::ToSql + Sync); 0] = [];
+    let rows = source.query_raw(include_str!("sql/list_large_objects.sql"), none)?;
+    let mut oids = rows.map(|row| row.try_get::<_, u32>(0));
     let mut count = 0;
     let mut batch: Option<(u32, u32, usize)> = None;
-    let failed = |error: postgres::Error| crate::pg::server_error(crate::units::Side::Source, &error);
+    let failed = |error: postgres::Error| {
+        Error::new(Kind::Source, format!("could not list the large objects: {error}")).transient()
+    };
     while let Some(oid) = oids.next().map_err(failed)? {
         batch = match batch {
             Some((first, _, size)) if size < BATCH => Some((first, oid, size + 1)),

@@ -6,13 +6,12 @@ use super::facts::Prepared;
 use super::pre_data::{self, PreDataInput};
 use super::prepare::{self, PrepareInput};
 use super::settings::CloneSettings;
-use super::{post_data, read, roles};
+use super::{DrawProgress, post_data, read, roles};
 use crate::blob::{self, BlobFacts};
 use crate::catalog::Run;
 use crate::copy::{self, CopyFacts};
 use crate::error::{Error, Result};
 use crate::index::{self, IndexFacts};
-use crate::report;
 use crate::supervisor::{self, Host, Leaf, Report, Role};
 use crate::sys::reap::Child;
 use crate::units::Side;
@@ -27,6 +26,8 @@ pub(super) struct CloneHost {
     pub(super) snapshot: Option<String>,
     pub(super) prepared: Option<Prepared>,
     pub(super) fresh: bool,
+    /// Draws the progress line.
+    pub(super) draw: DrawProgress,
 }
 
 impl CloneHost {
@@ -63,7 +64,7 @@ impl CloneHost {
             means: means.clone(),
             prepared: self.prepared()?.clone(),
         };
-        let fresh = self.fresh;
+        let (fresh, draw) = (self.fresh, self.draw);
         let switches = self.settings().switches;
         let blob_facts = BlobFacts {
             with_owner: !switches.no_owner,
@@ -87,11 +88,7 @@ impl CloneHost {
             Role::Extension => Box::new(move |leaf| extension::run(leaf, &means)),
             Role::PostData => Box::new(move |leaf| post_data::run(leaf, &input)),
             Role::Progress => Box::new(move |leaf| {
-                report::progress::draw_loop(
-                    &means.layout.ledger(),
-                    &|limit| leaf.nap(limit),
-                    &crate::sys::terminal::columns,
-                )
+                draw(&means.layout.ledger(), &|limit| leaf.nap(limit))
             }),
             Role::Prepare => return Err(Error::internal("prepare needs no facts")),
         })

@@ -31,12 +31,20 @@ use crate::workdir::{Claim, Layout, Remains};
 use crate::worker::Bells;
 use host::CloneHost;
 use prepare::PrepareInput;
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Draws the progress line from a ledger until its nap fails: given by the face of the program.
+pub type DrawProgress = fn(&Path, &dyn Fn(Duration) -> Result<()>) -> Result<()>;
 
 /// Clones a database. Blocks until every process of the run has ended. The ledger of the work
 /// directory then holds the figures; the caller prints them. `env` looks up environment variables,
 /// secrets among them.
-pub fn run(settings: &CloneSettings, env: &dyn Fn(&str) -> Option<String>) -> Result<Layout> {
+pub fn run(
+    settings: &CloneSettings,
+    env: &dyn Fn(&str) -> Option<String>,
+    draw: DrawProgress,
+) -> Result<Layout> {
     let since = Instant::now();
     let source = connection(&settings.source, env, "source")?;
     let target = connection(&settings.target, env, "target")?;
@@ -59,6 +67,7 @@ pub fn run(settings: &CloneSettings, env: &dyn Fn(&str) -> Option<String>) -> Re
         snapshot,
         prepared: None,
         fresh: false,
+        draw,
     };
     let result = supervisor::run(&mut stages, &mut host);
     bells.remove();

@@ -106,7 +106,7 @@ fn restore(
         return Ok(());
     }
     let dir = SchemaDir::new(input.means.layout.schema());
-    let settings = input.means.target.tool_settings()?;
+    let settings = input.means.target.tool_settings(&input.means.uuid)?;
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
     let archive_run =

@@ -48,7 +48,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let mut target = means.target.session(leaf.role.label(), Profile::Catalog)?;
     let _target = canceller.register(Token::from_session(&target));
     let dir = SchemaDir::new(means.layout.schema());
-    let tool_settings = means.target.tool_settings()?;
+    let tool_settings = means.target.tool_settings(&means.uuid)?;
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
     let archive_run = ArchiveRun {

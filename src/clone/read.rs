@@ -122,7 +122,7 @@ pub(super) fn dump(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
         log::info!("Skipping the dump of the schema, done by a previous run");
         return Ok(());
     }
-    let settings = input.means.source.tool_settings()?;
+    let settings = input.means.source.tool_settings(&input.means.uuid)?;
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
     let run = ArchiveRun { tools: &input.prepared.tools, settings: &settings, dir: &dir, stop: &stopping };

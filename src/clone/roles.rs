@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 /// Copies the roles. Blocks.
 pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
-    let settings = input.means.source.tool_settings()?;
+    let settings = input.means.source.tool_settings(&input.means.uuid)?;
     let dir = SchemaDir::new(input.means.layout.schema());
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);

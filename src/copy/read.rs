@@ -6,7 +6,7 @@
 
 use super::task::Task;
 use crate::error::{Error, Kind, Result};
-use crate::pg::quote;
+use crate::pg::{application_name, quote};
 use crate::wire;
 
 /// What became of a table since the catalogs were read.
@@ -21,13 +21,20 @@ pub(super) enum Standing {
 }
 
 /// Begins a read-only transaction, in the snapshot when there is one.
-pub(super) fn begin(session: &mut wire::Session, snapshot: Option<&str>) -> Result<()> {
-    let begin = "begin isolation level repeatable read, read only";
+pub(super) fn begin(
+    session: &mut wire::Session,
+    snapshot: Option<&str>,
+    title: &str,
+) -> Result<()> {
+    let name = quote::literal(crate::wire::application_name(&application_name(title)));
+    let begin = format!(
+        "set application_name to {name}; begin isolation level repeatable read, read only"
+    );
     let Some(snapshot) = snapshot else {
-        session.simple(begin)?;
+        session.simple(&begin)?;
         return Ok(());
     };
-    session.simple(begin)?;
+    session.simple(&begin)?;
     session
         .simple(&format!("set transaction snapshot {}", quote::literal(snapshot)))
         .map(|_| ())

@@ -56,15 +56,17 @@ impl Link {
 
     /// Opens a session for ordinary queries. A server that is away is waited for.
     pub fn session(&self, title: &str, profile: Profile) -> Result<PgSession> {
+        let name = application_name(title);
         with_backoff(RECONNECT_BUDGET, &self.what(), &wire::stop_requested, || {
-            connect(&self.conn, &self.pin, self.side, title, profile.clone())
+            connect(&self.conn, &self.pin, self.side, &name, &profile)
         })
     }
 
     /// Opens a session for streaming. A server that is away is waited for.
     pub fn wire(&self, title: &str, profile: &Profile) -> Result<WireSession> {
+        let name = application_name(title);
         with_backoff(RECONNECT_BUDGET, &self.what(), &wire::stop_requested, || {
-            let (mut session, _) = wire::Session::connect(&self.conn, self.side, title, &[])?;
+            let (mut session, _) = wire::Session::connect(&self.conn, self.side, &name, &[])?;
             let encoding = session.parameter("server_encoding").unwrap_or("").to_owned();
             session.simple(&profile.statements(session.server_version(), &encoding))?;
             let results = session.simple(WHO_AM_I)?;
@@ -78,7 +80,18 @@ impl Link {
     }
 
     /// What PostgreSQL's own tools are given to reach this server.
-    pub fn tool_settings(&self) -> Result<ToolSettings> {
-        self.conn.tool_settings()
+    ///
+    /// Their sessions carry `tag`, so that those of a killed tool can be found and ended.
+    pub fn tool_settings(&self, tag: &str) -> Result<ToolSettings> {
+        let mut settings = self.conn.tool_settings()?;
+        settings.env_remove.retain(|name| name != "PGAPPNAME");
+        settings.env.retain(|(name, _)| name != "PGAPPNAME");
+        settings.env.push(("PGAPPNAME".to_owned(), application_name(&format!("tool {tag}"))));
+        Ok(settings)
     }
+}
+
+/// The name that a session of this process shows in `pg_stat_activity`.
+pub fn application_name(title: &str) -> String {
+    format!("pgcopydb[{}] {title}", std::process::id())
 }

@@ -3,9 +3,9 @@
 //! Runs in leaf processes. A backend is known by pid and start time, and must be of our own role and
 //! carry our application name: a recycled pid is never hit.
 
-use crate::catalog::{Activity, BackendId, Backends, Ledger};
+use crate::catalog::{Activity, Backends, Ledger};
 use crate::error::{Context, Error, Result};
-use crate::pg::{Link, Profile};
+use crate::pg::{BackendId, Link, Profile};
 use crate::supervisor::Leaf;
 use std::time::{Duration, Instant};
 
