@@ -3,23 +3,34 @@
 //! Read `src/README.md` first: processes, layers, invariants.
 
 pub mod catalog;
+pub mod cli;
 pub mod conninfo;
 pub mod error;
 pub mod logging;
 pub mod queue;
+pub mod report;
 pub mod supervisor;
 pub mod sys;
 pub mod units;
 pub mod workdir;
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
-/// Runs the program `pgcopydb`.
+/// Runs the program `pgcopydb`. First of all its arguments and secret variables leave the memory that
+/// `ps` and `/proc` show.
 pub fn pgcopydb_main() -> ExitCode {
-    ExitCode::FAILURE
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let secrets = sys::title::take_over(&cli::SECRET_VARIABLES);
+    cli::main(&arguments, secrets)
 }
 
 /// Runs the program `pgcopy`.
 pub fn pgcopy_main() -> ExitCode {
+    // A message that cannot be written has nowhere to be reported.
+    let _ignored = std::io::stderr().lock().write_all(
+        b"pgcopy is not built yet\nHINT: Use \"pgcopydb clone\" to copy a whole database.\n",
+    );
     ExitCode::FAILURE
 }
