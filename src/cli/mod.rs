@@ -174,20 +174,6 @@ fn logged(call: &Call<'_>, command: impl FnOnce(&Call<'_>) -> Result<()>) -> Exi
 }
 
 impl Call<'_> {
-    /// The first line of real work.
-    fn announce(&self) {
-        let version = env!("CARGO_PKG_VERSION");
-        match std::env::current_exe() {
-            Ok(path) => {
-                log::info!(
-                    "Running pgcopydb version {version} from \"{}\"",
-                    path.display()
-                );
-            }
-            Err(_) => log::info!("Running pgcopydb version {version}"),
-        }
-    }
-
     /// Whether a progress line would have a reader: a person at a terminal, who did not ask for
     /// errors only or for JSON lines.
     fn wants_progress(&self) -> bool {
@@ -196,6 +182,18 @@ impl Call<'_> {
             && settings.is_ok_and(|settings| {
                 !settings.json && settings.verbosity < logging::Verbosity::Error
             })
+    }
+}
+
+/// Logs the first line of real work.
+fn announce() {
+    let version = env!("CARGO_PKG_VERSION");
+    match std::env::current_exe() {
+        Ok(path) => log::info!(
+            "Running pgcopydb version {version} from \"{}\"",
+            path.display()
+        ),
+        Err(_) => log::info!("Running pgcopydb version {version}"),
     }
 }
 

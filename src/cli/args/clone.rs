@@ -47,7 +47,7 @@ pub(in crate::cli) struct WorkArgs {
     /// Number of workers that build indexes and constraints
     #[arg(long, short_alias = 'I', value_name = "N", value_parser = value::jobs)]
     pub(in crate::cli) index_jobs: Option<u32>,
-    /// Number of jobs of pg_restore [default: --index-jobs]
+    /// Number of restore jobs [default: --index-jobs]
     #[arg(long, short_alias = 'j', value_name = "N", value_parser = value::jobs)]
     pub(in crate::cli) restore_jobs: Option<u32>,
     /// Number of workers that copy large objects

@@ -5,7 +5,7 @@
 
 use super::super::args::CloneArgs;
 use super::super::resolve::{self, Resolved, Surroundings};
-use super::super::{Call, CloneSettings, output};
+use super::super::{Call, CloneSettings, announce, output};
 use crate::catalog::{Ledger, Step};
 use crate::error::{Error, Kind, Result};
 use crate::report::{Outcome, Summary};
@@ -24,7 +24,7 @@ pub(in crate::cli) fn run(args: &CloneArgs, call: &Call<'_>) -> Result<()> {
         choices,
         warnings,
     } = resolve::clone(args, &around)?;
-    call.announce();
+    announce();
     for warning in warnings {
         log::warn!("{warning}");
     }

@@ -3,13 +3,13 @@
 //! Runs in the main program. Prints nothing but with `--json`.
 
 use super::super::args::PingArgs;
-use super::super::{Call, output, resolve};
+use super::super::{Call, announce, output, resolve};
 use crate::error::Result;
 
 /// Runs the command. Errors: those of the first side that cannot be reached.
 pub(in crate::cli) fn run(args: &PingArgs, call: &Call<'_>) -> Result<()> {
     let connections = resolve::connections(&args.connections, call.environment)?;
-    call.announce();
+    announce();
     let result = (call.runs.ping)(&connections.source, &connections.target, call.environment);
     if call.globals.json {
         let error = result

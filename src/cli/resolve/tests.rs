@@ -119,7 +119,8 @@ fn each_variable_is_applied_and_an_option_beats_it() {
 
 #[test]
 fn each_boolean_variable_is_applied_off_and_on() {
-    let cases: [(&str, fn(&CloneSettings) -> bool); 9] = [
+    type Read = fn(&CloneSettings) -> bool;
+    let cases: [(&str, Read); 9] = [
         ("PGCOPYDB_ESTIMATE_TABLE_SIZES", |s| {
             s.switches.estimate_sizes
         }),
