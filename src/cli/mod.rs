@@ -15,7 +15,7 @@ mod settings;
 mod usage;
 
 pub use environment::{Environment, SECRET_VARIABLES};
-pub use settings::{CloneSettings, FormatChoice, Jobs, Switches};
+pub use settings::{CloneSettings, FormatChoice, Switches};
 
 use crate::error::{Error, Result};
 use crate::logging;

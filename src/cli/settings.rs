@@ -69,19 +69,6 @@ pub struct Switches {
     pub progress: bool,
 }
 
-/// Numbers of workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Jobs {
-    /// `--table-jobs`.
-    pub table: u32,
-    /// `--index-jobs`.
-    pub index: u32,
-    /// `--restore-jobs`.
-    pub restore: u32,
-    /// `--large-objects-jobs`.
-    pub blob: u32,
-}
-
 /// Everything that a clone is told.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CloneSettings {
@@ -95,8 +82,14 @@ pub struct CloneSettings {
     pub intent: Intent,
     /// Snapshot that somebody else holds.
     pub snapshot: Option<String>,
-    /// Numbers of workers.
-    pub jobs: Jobs,
+    /// Workers that copy tables, and those that vacuum.
+    pub table_jobs: u32,
+    /// Workers that build indexes and constraints.
+    pub index_jobs: u32,
+    /// Jobs of `pg_restore`.
+    pub restore_jobs: u32,
+    /// Workers that copy large objects.
+    pub blob_jobs: u32,
     /// Size from which on a table is split, bytes; 0: never.
     pub split_bytes: u64,
     /// Most parts of one table, 0: no limit.
@@ -116,7 +109,10 @@ impl fmt::Debug for CloneSettings {
         f.debug_struct("CloneSettings")
             .field("dir", &self.dir)
             .field("intent", &self.intent)
-            .field("jobs", &self.jobs)
+            .field("table_jobs", &self.table_jobs)
+            .field("index_jobs", &self.index_jobs)
+            .field("restore_jobs", &self.restore_jobs)
+            .field("blob_jobs", &self.blob_jobs)
             .field("split_bytes", &self.split_bytes)
             .field("split_max_parts", &self.split_max_parts)
             .field("copy_format", &self.copy_format)

@@ -130,9 +130,13 @@ fn bad_value(error: &clap::Error) -> String {
     }
 }
 
-/// `--table-jobs <N>` without its placeholder.
+/// `--table-jobs <N>` without its placeholder, `--verbose...` without its dots.
 fn bare(option: &str) -> &str {
-    option.split(' ').next().unwrap_or(option)
+    option
+        .split(' ')
+        .next()
+        .unwrap_or(option)
+        .trim_end_matches("...")
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {

@@ -57,16 +57,15 @@ fn reached_the_end(settings: &CloneSettings, error: Option<&Error>) -> bool {
 fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> {
     let layout = Layout::new(settings.dir.clone());
     let ledger = Ledger::open_read_only(&layout.ledger())?;
-    let jobs = settings.jobs;
     let workers = crate::report::Workers {
-        table: jobs.table,
-        index: jobs.index,
-        restore: jobs.restore,
-        blob: jobs.blob,
+        table: settings.table_jobs,
+        index: settings.index_jobs,
+        restore: settings.restore_jobs,
+        blob: settings.blob_jobs,
         vacuum: if settings.switches.skip_vacuum {
             0
         } else {
-            jobs.table
+            settings.table_jobs
         },
     };
     let summary = Summary::read(&ledger, workers)?;
@@ -92,5 +91,76 @@ fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> 
         output::to_stdout(&document)
     } else {
         output::to_stdout(&crate::report::text(&summary))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, Environment, Runs, args::Root};
+    use clap::Parser;
+
+    /// A clone that leaves a ledger in which it came to its end, then fails as its snapshot's name
+    /// says.
+    fn pretend(settings: &CloneSettings, _: &Environment) -> Result<()> {
+        let layout = Layout::new(settings.dir.clone());
+        layout.make_folders()?;
+        let ledger = Ledger::open(&layout.ledger())?;
+        Step::Total.add(ledger.connection(), 5, 0)?;
+        match settings.snapshot.as_deref() {
+            Some("flawed") => Err(Error::new(Kind::Target, "a comment is missing")),
+            Some("refused") => Err(Error::bad_state("a complete run")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a clone in a directory of its own; its result, and `result` of the summary it left.
+    fn run_with(options: &[&str]) -> (Result<()>, Option<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_str().unwrap();
+        let common = ["pgcopydb", "clone", "-Sa", "-Tb", "--json", "--dir", dir];
+        let root = Root::try_parse_from([&common, options].concat()).unwrap();
+        let Some(Command::Clone(args)) = root.command else {
+            panic!("not a clone")
+        };
+        let ping = |_: &str, _: &str, _: &Environment| Ok(());
+        let call = Call {
+            globals: root.globals,
+            environment: &Environment::of(&[]),
+            runs: Runs {
+                clone: pretend,
+                ping,
+                redact: str::to_owned,
+            },
+            cmdline: String::new(),
+            path: String::new(),
+        };
+        let result = run(&args, &call);
+        let text = std::fs::read_to_string(folder.path().join("summary.json")).ok();
+        let summary = text.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap());
+        (
+            result,
+            summary.map(|summary| summary["result"].as_str().unwrap().to_owned()),
+        )
+    }
+
+    #[test]
+    fn a_summary_is_left_by_every_run_that_came_to_its_end() {
+        let (result, summary) = run_with(&[]);
+        assert!(result.is_ok());
+        assert_eq!(summary.as_deref(), Some("done"));
+        let (result, summary) = run_with(&["--snapshot", "flawed"]);
+        assert_eq!(result.unwrap_err().kind(), Kind::Target);
+        assert_eq!(summary.as_deref(), Some("flawed"));
+    }
+
+    #[test]
+    fn neither_a_refused_nor_a_dry_run_leaves_a_summary() {
+        let (result, summary) = run_with(&["--snapshot", "refused"]);
+        assert_eq!(
+            (result.unwrap_err().kind(), summary),
+            (Kind::BadState, None)
+        );
+        assert_eq!(run_with(&["--dry-run"]).1, None);
     }
 }

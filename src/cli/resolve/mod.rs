@@ -11,7 +11,7 @@ use super::args::CloneArgs;
 use super::args::clone::FormatArg;
 use super::args::value;
 use super::environment::Environment;
-use super::settings::{CloneSettings, FormatChoice, Jobs, Switches};
+use super::settings::{CloneSettings, FormatChoice, Switches};
 use crate::error::{Error, Result};
 use crate::workdir::Intent;
 use pick::Picker;
@@ -92,7 +92,10 @@ pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resol
             .unwrap_or_else(|| default_dir(around.environment)),
         intent: intent(args),
         snapshot,
-        jobs,
+        table_jobs: jobs.table,
+        index_jobs: jobs.index,
+        restore_jobs: jobs.restore,
+        blob_jobs: jobs.blob,
         split_bytes: split_bytes.unwrap_or(SPLIT_BYTES_DEFAULT),
         split_max_parts: split_max_parts.unwrap_or(0),
         requirements: args.what.requirements.clone(),
@@ -107,6 +110,14 @@ pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resol
         choices: picker.choices,
         warnings,
     })
+}
+
+/// Numbers of workers.
+struct Jobs {
+    table: u32,
+    index: u32,
+    restore: u32,
+    blob: u32,
 }
 
 fn jobs(args: &CloneArgs, picker: &mut Picker<'_>) -> Result<Jobs> {

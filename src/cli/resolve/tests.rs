@@ -31,20 +31,18 @@ fn settings(options: &[&str], variables: &[(&str, &str)]) -> CloneSettings {
     resolve(options, variables).unwrap().settings
 }
 
+/// Workers for tables, indexes, `pg_restore` and large objects.
+fn jobs_of(settings: &CloneSettings) -> [u32; 4] {
+    let s = settings;
+    [s.table_jobs, s.index_jobs, s.restore_jobs, s.blob_jobs]
+}
+
 #[test]
 fn without_options_the_documented_defaults_hold() {
     let settings = settings(&[], &[]);
     assert_eq!(settings.source, "postgres://u:pw@source/db");
     assert_eq!(settings.dir, PathBuf::from("/tmp/pgcopydb"));
-    assert_eq!(
-        settings.jobs,
-        Jobs {
-            table: 4,
-            index: 4,
-            restore: 4,
-            blob: 4
-        }
-    );
+    assert_eq!(jobs_of(&settings), [4, 4, 4, 4]);
     assert_eq!(
         (settings.split_bytes, settings.split_max_parts),
         (1 << 30, 0)
@@ -75,15 +73,7 @@ fn each_variable_is_applied_and_an_option_beats_it() {
         ("TMPDIR", "/var/tmp"),
     ];
     let read = settings(&[], &variables);
-    assert_eq!(
-        read.jobs,
-        Jobs {
-            table: 7,
-            index: 8,
-            restore: 8,
-            blob: 9
-        }
-    );
+    assert_eq!(jobs_of(&read), [7, 8, 8, 9]);
     assert_eq!((read.split_bytes, read.split_max_parts), (200 << 20, 5));
     assert_eq!(read.snapshot.as_deref(), Some("00000003-0000002A-1"));
     assert_eq!(read.dir, PathBuf::from("/var/tmp/pgcopydb"));
@@ -99,22 +89,14 @@ fn each_variable_is_applied_and_an_option_beats_it() {
         "--restore-jobs=1",
     ];
     let given = settings(&options, &variables);
-    assert_eq!(
-        given.jobs,
-        Jobs {
-            table: 2,
-            index: 8,
-            restore: 1,
-            blob: 9
-        }
-    );
+    assert_eq!(jobs_of(&given), [2, 8, 1, 9]);
     assert_eq!(
         (given.split_bytes, given.snapshot.as_deref()),
         (0, Some("x"))
     );
     assert_eq!(given.dir, PathBuf::from("d"));
     let restore = settings(&[], &[("PGCOPYDB_RESTORE_JOBS", "3")]);
-    assert_eq!(restore.jobs.restore, 3);
+    assert_eq!(restore.restore_jobs, 3);
 }
 
 #[test]
