@@ -4,7 +4,9 @@
 //! what an administrator can do about it.
 
 mod identity;
+mod ping;
 mod preflight;
 
 pub use identity::{identity, not_the_same_database, versions};
+pub use ping::ping;
 pub use preflight::{Choices, Found, refuse_hopeless, target_is_empty};

@@ -26,7 +26,6 @@ use crate::logging;
 use crate::queue::Bell;
 use crate::supervisor;
 use crate::sys::signal;
-use crate::units::pretty_ms;
 use crate::workdir::{Claim, Layout, Remains};
 use crate::worker::Bells;
 use host::CloneHost;
@@ -44,13 +43,14 @@ pub fn run(
     settings: &CloneSettings,
     env: &dyn Fn(&str) -> Option<String>,
     draw: DrawProgress,
-) -> Result<Layout> {
+) -> Result<()> {
     let since = Instant::now();
     let source = connection(&settings.source, env, "source")?;
     let target = connection(&settings.target, env, "target")?;
     let claim = Claim::take(Layout::new(settings.dir.clone()), settings.intent)?;
     let snapshot = prepare::refuse_resume_without_snapshot(settings, &claim)?;
     signal::install()?;
+    logging::set_progress_shown(settings.switches.progress);
     let remains = Remains::of(&claim.layout);
     let bell = || Bell::create(|key| remains.remember(key));
     let bells = Bells { copy: bell()?, index: bell()?, vacuum: bell()? };
@@ -76,11 +76,7 @@ pub fn run(
         let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
         close(&claim.layout, Run { id: prepared.run_id }, elapsed_ms, &result)?;
     }
-    if result.is_ok() {
-        let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-        log::info!("All step are now done, {} elapsed", pretty_ms(elapsed_ms));
-    }
-    result.map(|()| claim.layout.clone())
+    result
 }
 
 fn connection(

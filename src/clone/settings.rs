@@ -1,102 +1,124 @@
-//! What the user asked a clone to do, resolved from command line, environment and defaults.
+//! What the user asked a clone to do: plain data without any trace of how it was given.
 //!
-//! Plain data, made by `cli`; crosses forks.
+//! Made by `cli`, read by the supervisor and copied into its leaves. `Debug`
+//! shows no connection string.
 
 use crate::workdir::Intent;
+use std::fmt;
 use std::path::PathBuf;
 
-/// `--copy-format`.
+/// Format that rows are copied in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatChoice {
-    /// Binary where it is safe and pays.
+    /// Binary where the types of a table allow it and it pays.
     Auto,
-    /// Never binary.
+    /// Always text.
     Text,
-    /// Binary wherever it is safe.
+    /// Binary wherever possible.
     Binary,
 }
 
-/// Switches, off by default.
+/// The switches of a clone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "independent switches of the user, no states")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the user, no states"
+)]
 pub struct Switches {
-    /// `--not-consistent`
+    /// `--not-consistent`.
     pub not_consistent: bool,
-    /// `--estimate-table-sizes`
+    /// `--estimate-table-sizes`.
     pub estimate_sizes: bool,
-    /// `--skip-analyze`
+    /// `--skip-analyze`.
     pub skip_analyze: bool,
-    /// `--skip-split-by-ctid`
+    /// `--skip-split-by-ctid`.
     pub skip_ctid_split: bool,
-    /// `--drop-if-exists`
+    /// `--drop-if-exists`.
     pub drop_if_exists: bool,
-    /// `--roles`
+    /// `--roles`.
     pub roles: bool,
-    /// `--no-role-passwords`
+    /// `--no-role-passwords`.
     pub no_role_passwords: bool,
-    /// `--no-owner`
+    /// `--no-owner`.
     pub no_owner: bool,
-    /// `--no-acl`
+    /// `--no-acl`.
     pub no_acl: bool,
-    /// `--no-comments`
+    /// `--no-comments`.
     pub no_comments: bool,
-    /// `--no-tablespaces`
+    /// `--no-tablespaces`.
     pub no_tablespaces: bool,
-    /// `--skip-large-objects`
+    /// `--skip-large-objects`.
     pub skip_blobs: bool,
-    /// `--skip-extensions`
+    /// `--skip-extensions`.
     pub skip_extensions: bool,
-    /// `--skip-ext-comments`
+    /// `--skip-ext-comments`; also set by `--skip-extensions`.
     pub skip_ext_comments: bool,
-    /// `--skip-collations`
+    /// `--skip-collations`.
     pub skip_collations: bool,
-    /// `--skip-vacuum`
+    /// `--skip-vacuum`.
     pub skip_vacuum: bool,
-    /// `--skip-db-properties`
+    /// `--skip-db-properties`.
     pub skip_db_properties: bool,
-    /// `--fail-fast`
+    /// `--fail-fast`.
     pub fail_fast: bool,
-    /// `--json`
+    /// `--json`.
     pub json: bool,
-    /// `--dry-run`
+    /// `--dry-run`.
     pub dry_run: bool,
-    /// A terminal shows a progress line.
+    /// A progress line is wanted: standard error is a terminal for people.
     pub progress: bool,
 }
 
-/// Settings of a clone.
-#[derive(Clone)]
+/// Everything that a clone is told.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CloneSettings {
-    /// Connection string of the source, with its password.
+    /// Connection string, with its secrets.
     pub source: String,
-    /// Connection string of the target, with its password.
+    /// Connection string, with its secrets.
     pub target: String,
-    /// Work directory.
+    /// The work directory.
     pub dir: PathBuf,
-    /// What to do with a used work directory.
+    /// `--resume`, `--restart` or neither.
     pub intent: Intent,
-    /// Snapshot of somebody else.
+    /// Snapshot that somebody else holds.
     pub snapshot: Option<String>,
-    /// COPY and VACUUM workers.
+    /// Workers that copy tables, and those that vacuum.
     pub table_jobs: u32,
-    /// Index workers.
+    /// Workers that build indexes and constraints.
     pub index_jobs: u32,
-    /// Connections of `pg_restore`.
+    /// Jobs of `pg_restore`.
     pub restore_jobs: u32,
-    /// Large object workers.
+    /// Workers that copy large objects.
     pub blob_jobs: u32,
-    /// Size from which on tables are split, 0: never.
+    /// Size from which on a table is split, bytes; 0: never.
     pub split_bytes: u64,
-    /// Most parts of a table, 0: no limit.
+    /// Most parts of one table, 0: no limit.
     pub split_max_parts: u32,
-    /// Versions of extensions.
+    /// Extension versions to install, a JSON file.
     pub requirements: Option<PathBuf>,
-    /// Format of COPY.
+    /// Format that rows are copied in.
     pub copy_format: FormatChoice,
-    /// Switches.
+    /// The switches.
     pub switches: Switches,
-    /// The command line without secrets, for the ledger.
+    /// The command line without secrets, for the ledger's `command_log`.
     pub cmdline: String,
+}
+
+impl fmt::Debug for CloneSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CloneSettings")
+            .field("dir", &self.dir)
+            .field("intent", &self.intent)
+            .field("table_jobs", &self.table_jobs)
+            .field("index_jobs", &self.index_jobs)
+            .field("restore_jobs", &self.restore_jobs)
+            .field("blob_jobs", &self.blob_jobs)
+            .field("split_bytes", &self.split_bytes)
+            .field("split_max_parts", &self.split_max_parts)
+            .field("copy_format", &self.copy_format)
+            .field("switches", &self.switches)
+            .finish_non_exhaustive()
+    }
 }
 
 impl CloneSettings {

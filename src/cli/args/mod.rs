@@ -1,0 +1,123 @@
+//! What may be typed: the command tree, as clap structs.
+//!
+//! Runs in the main program before any work. Reads nothing but the arguments it is given; defaults and
+//! environment are the business of `settings`. Options that are known but not built yet are declared
+//! here, too, so that they are refused by name.
+
+pub(super) mod clone;
+mod globals;
+pub(super) mod value;
+
+pub(super) use clone::{CloneArgs, ConnectionArgs};
+pub(super) use globals::{Globals, LogFormat, LogLevel};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Top commands that exist and cannot be used yet.
+pub(super) const NOT_YET: [&str; 12] = [
+    "follow",
+    "snapshot",
+    "compare",
+    "dump",
+    "restore",
+    "list",
+    "stream",
+    "check",
+    "status",
+    "cutover",
+    "config",
+    "completions",
+];
+
+/// Commands below `copy` that exist and cannot be used yet.
+pub(super) const COPY_NOT_YET: [&str; 9] = [
+    "roles",
+    "extensions",
+    "schema",
+    "data",
+    "table-data",
+    "blobs",
+    "sequences",
+    "indexes",
+    "constraints",
+];
+
+/// Layout of every help text, in front of which the command's path is put: two lines, then options.
+const HELP_TEMPLATE: &str = "{about}\nusage: {usage}\n\n{all-args}\n";
+
+/// The program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pgcopydb",
+    bin_name = "pgcopydb",
+    about = "Copy a PostgreSQL database to another server",
+    help_template = HELP_TEMPLATE,
+    infer_long_args = true,
+    args_override_self = true,
+    disable_help_subcommand = true,
+    disable_version_flag = true
+)]
+pub(super) struct Root {
+    #[command(flatten)]
+    pub(super) globals: Globals,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// Commands that can be used.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Clone an entire database from source to target
+    #[command(visible_alias = "fork", alias = "copy-db", help_template = HELP_TEMPLATE)]
+    Clone(Box<CloneArgs>),
+    /// Parts of a clone, one by one
+    #[command(help_template = HELP_TEMPLATE)]
+    Copy {
+        #[command(subcommand)]
+        command: Option<CopyCommand>,
+    },
+    /// Attempt to connect to the source and the target
+    #[command(help_template = HELP_TEMPLATE)]
+    Ping(PingArgs),
+    /// Print the version
+    #[command(help_template = HELP_TEMPLATE)]
+    Version,
+    /// Print all commands
+    #[command(help_template = HELP_TEMPLATE)]
+    Help,
+}
+
+/// Commands below `copy` that can be used.
+#[derive(Debug, Subcommand)]
+pub(super) enum CopyCommand {
+    /// Copy an entire database from source to target, as clone does
+    #[command(help_template = HELP_TEMPLATE)]
+    Db(Box<CloneArgs>),
+}
+
+/// Arguments of `ping`.
+#[derive(Debug, clap::Args)]
+pub(super) struct PingArgs {
+    #[command(flatten)]
+    pub(super) connections: ConnectionArgs,
+}
+
+/// The whole tree, with the commands that cannot be used yet as hidden ones.
+pub(super) fn tree() -> clap::Command {
+    Root::command()
+        .subcommands(NOT_YET.map(refused))
+        .mut_subcommand("copy", |copy| copy.subcommands(COPY_NOT_YET.map(refused)))
+}
+
+/// A command whose arguments do not matter, as it is refused with any.
+fn refused(name: &'static str) -> clap::Command {
+    let rest = clap::Arg::new("rest")
+        .num_args(0..)
+        .trailing_var_arg(true)
+        .allow_hyphen_values(true)
+        .value_parser(clap::value_parser!(std::ffi::OsString));
+    clap::Command::new(name)
+        .hide(true)
+        .disable_help_flag(true)
+        .arg(rest)
+}

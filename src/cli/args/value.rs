@@ -1,0 +1,103 @@
+//! Grammars of option values, the same for the command line and the environment.
+//!
+//! Pure. Errors are words that can follow `value "x": `.
+
+/// Most workers of one kind.
+const JOBS_MAX: u32 = 128;
+/// Words for booleans, those of PostgreSQL.
+const BOOLEANS: [(&str, bool); 8] = [
+    ("true", true),
+    ("false", false),
+    ("yes", true),
+    ("no", false),
+    ("on", true),
+    ("off", false),
+    ("1", true),
+    ("0", false),
+];
+
+/// Parses a number of workers.
+pub(in crate::cli) fn jobs(text: &str) -> Result<u32, String> {
+    let number: Option<u32> = whole(text);
+    number
+        .filter(|number| (1..=JOBS_MAX).contains(number))
+        .ok_or_else(|| format!("expected a whole number from 1 to {JOBS_MAX}"))
+}
+
+/// Parses a number of parts.
+pub(in crate::cli) fn parts(text: &str) -> Result<u32, String> {
+    whole(text)
+        .filter(|number| *number >= 1)
+        .ok_or_else(|| format!("expected a whole number from 1 to {}", u32::MAX))
+}
+
+/// Parses a size; 0 means off.
+pub(in crate::cli) fn bytes(text: &str) -> Result<u64, String> {
+    crate::units::parse_bytes(text)
+}
+
+/// Parses a boolean: a word of PostgreSQL in any case, or a prefix that only one answer has.
+pub(in crate::cli) fn boolean(text: &str) -> Result<bool, String> {
+    let word = text.to_ascii_lowercase();
+    let mut answers = BOOLEANS
+        .iter()
+        .filter(|(known, _)| known.starts_with(&word));
+    let refusal = || "expected true, false, yes, no, on, off, 1 or 0".to_owned();
+    match (answers.next(), answers.next()) {
+        (Some((_, answer)), None) => Ok(*answer),
+        _ => Err(refusal()),
+    }
+}
+
+/// Parses a text that must not be empty.
+pub(in crate::cli) fn text(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("it is empty".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// Digits only: no sign, no blanks.
+fn whole(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_those_of_postgres_with_unique_prefixes() {
+        for yes in ["true", "T", "tru", "yes", "y", "ON", "on", "1"] {
+            assert_eq!(boolean(yes), Ok(true), "{yes}");
+        }
+        for no in ["false", "f", "no", "N", "off", "of", "0"] {
+            assert_eq!(boolean(no), Ok(false), "{no}");
+        }
+        for bad in ["", "o", "banana", "10", "yess", " on"] {
+            assert!(boolean(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn jobs_are_1_to_128() {
+        assert_eq!((jobs("1"), jobs("128")), (Ok(1), Ok(128)));
+        for bad in [
+            "0",
+            "129",
+            "-1",
+            "+4",
+            "4.0",
+            "",
+            " 4",
+            "four",
+            "99999999999",
+        ] {
+            assert!(jobs(bad).is_err(), "{bad}");
+        }
+        assert_eq!((parts("1"), parts("100000")), (Ok(1), Ok(100_000)));
+        assert!(parts("0").is_err());
+    }
+}

@@ -1,0 +1,234 @@
+//! The command line of `pgcopydb`: what was typed, what was meant, what runs.
+//!
+//! Runs in the main program, which becomes the supervisor once a command begins. Prints results to
+//! standard output and the one error that ends the program. Never asks the system for its arguments:
+//! they are wiped from memory before, together with secret variables.
+
+mod args;
+mod environment;
+mod log_settings;
+mod output;
+mod pgcopydb;
+mod resolve;
+mod usage;
+
+pub use environment::{Environment, SECRET_VARIABLES};
+pub use crate::clone::{CloneSettings, FormatChoice, Switches};
+
+use crate::error::{Error, Result};
+use crate::logging;
+use args::{Command, CopyCommand, Globals, Root};
+use clap::FromArgMatches;
+use clap::error::ErrorKind;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What the commands run, so that the command line can be tested without servers.
+#[derive(Clone, Copy, Debug)]
+pub struct Runs {
+    /// Clones; the environment is for what connection strings leave open.
+    pub clone: fn(&CloneSettings, &Environment) -> Result<()>,
+    /// Connects to both databases, whose connection strings are given.
+    pub ping: fn(&str, &str, &Environment) -> Result<()>,
+    /// Blanks out the passwords of connection strings in a text.
+    pub redact: fn(&str) -> String,
+}
+
+/// The runs of the program.
+const RUNS: Runs = Runs {
+    clone: |settings, environment| {
+        crate::clone::run(settings, &|name| environment.get(name), draw_progress)
+    },
+    ping: |source, target, environment| {
+        crate::check::ping(source, target, &|name| environment.get(name))
+    },
+    redact: crate::conninfo::redact,
+};
+
+/// The body of the progress process.
+fn draw_progress(ledger: &Path, nap: &dyn Fn(Duration) -> Result<()>) -> Result<()> {
+    crate::report::draw_loop(ledger, nap, &crate::sys::terminal::columns)
+}
+
+/// What a command needs beside its own arguments.
+struct Call<'a> {
+    globals: Globals,
+    environment: &'a Environment,
+    runs: Runs,
+    /// The command line without secrets.
+    cmdline: String,
+    /// The command as it was typed, such as `pgcopydb copy db`.
+    path: String,
+}
+
+/// Runs the program: `arguments` with the program's name first, `secrets` the variables that were
+/// taken out of the environment.
+pub fn main(arguments: &[OsString], secrets: Vec<(OsString, OsString)>) -> ExitCode {
+    main_with(arguments, &Environment::new(secrets), RUNS)
+}
+
+fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> ExitCode {
+    if let Some(password) = environment.get("PGPASSWORD") {
+        logging::register_secret(&password);
+    }
+    let parsed = match parse(arguments) {
+        Ok(Parsed::Root(root)) => root,
+        Ok(Parsed::Help(text)) => return finish_plain(output::to_stdout(&text)),
+        Ok(Parsed::NoCommand(text)) => {
+            output::to_stderr(&text);
+            return ExitCode::FAILURE;
+        }
+        Err(error) => {
+            output::to_stderr(&format!("{}\n", (runs.redact)(&error.lines().join("\n"))));
+            return ExitCode::from(error.kind().exit_code());
+        }
+    };
+    let Root { globals, command } = *parsed;
+    let call = Call {
+        globals,
+        environment,
+        runs,
+        cmdline: cmdline(arguments, runs.redact),
+        path: usage::path_of(arguments),
+    };
+    match command {
+        _ if call.globals.version => finish_plain(pgcopydb::version::run(call.globals.json)),
+        Some(Command::Version) => finish_plain(pgcopydb::version::run(call.globals.json)),
+        Some(Command::Help) => finish_plain(output::to_stdout(&pgcopydb::help::whole_tree())),
+        Some(
+            Command::Clone(args)
+            | Command::Copy {
+                command: Some(CopyCommand::Db(args)),
+            },
+        ) => logged(&call, |call| pgcopydb::clone::run(&args, call)),
+        Some(Command::Ping(args)) => logged(&call, |call| pgcopydb::ping::run(&args, call)),
+        None | Some(Command::Copy { command: None }) => {
+            output::to_stderr(&pgcopydb::help::expected_command(&call.path));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the arguments come to before anything runs.
+enum Parsed {
+    Root(Box<Root>),
+    /// A help text that was asked for.
+    Help(String),
+    /// A command that is missing or unknown, with the list of those that there are.
+    NoCommand(String),
+}
+
+fn parse(arguments: &[OsString]) -> Result<Parsed> {
+    let matches = match args::tree().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            return Ok(Parsed::Help(format!(
+                "{}: {error}",
+                usage::path_of(arguments)
+            )));
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidSubcommand => {
+            let lines = usage::error_of(&error, arguments).lines();
+            let list = pgcopydb::help::commands(&usage::path_of(arguments));
+            let message = lines.first().cloned().unwrap_or_default();
+            return Ok(Parsed::NoCommand(format!("{message}\n\n{list}")));
+        }
+        Err(error) => return Err(usage::error_of(&error, arguments)),
+    };
+    refuse_not_yet(&matches)?;
+    Root::from_arg_matches(&matches)
+        .map(|root| Parsed::Root(Box::new(root)))
+        .map_err(|error| usage::error_of(&error, arguments))
+}
+
+/// Refuses commands that are known and not built yet.
+fn refuse_not_yet(matches: &clap::ArgMatches) -> Result<()> {
+    let refuse = |path: String| {
+        Err(Error::bad_args(format!("{path} is not supported yet"))
+            .hint("See \"pgcopydb help\" for the commands of this version."))
+    };
+    match matches.subcommand() {
+        Some((name, _)) if args::NOT_YET.contains(&name) => refuse(format!("pgcopydb {name}")),
+        Some(("copy", copy)) => match copy.subcommand_name() {
+            Some(name) if args::COPY_NOT_YET.contains(&name) => {
+                refuse(format!("pgcopydb copy {name}"))
+            }
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Ends a command that does not log.
+fn finish_plain(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::plain_error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+/// Sets up logging, runs a command and reports its error.
+fn logged(call: &Call<'_>, command: impl FnOnce(&Call<'_>) -> Result<()>) -> ExitCode {
+    let ready = log_settings::resolve(&call.globals, call.environment)
+        .and_then(|settings| logging::init(&settings));
+    if let Err(error) = ready {
+        return finish_plain(Err(error));
+    }
+    match command(call) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::report_error(&error, true);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Whether a progress line would have a reader: a person at a terminal, who did not ask for
+    /// errors only or for JSON lines.
+    fn wants_progress(&self) -> bool {
+        let settings = log_settings::resolve(&self.globals, self.environment);
+        std::io::stderr().is_terminal()
+            && settings.is_ok_and(|settings| {
+                !settings.json && settings.verbosity < logging::Verbosity::Error
+            })
+    }
+}
+
+/// Logs the first line of real work.
+fn announce() {
+    let version = env!("CARGO_PKG_VERSION");
+    match std::env::current_exe() {
+        Ok(path) => log::info!(
+            "Running pgcopydb version {version} from \"{}\"",
+            path.display()
+        ),
+        Err(_) => log::info!("Running pgcopydb version {version}"),
+    }
+}
+
+/// The command line in one line, without secrets; arguments with blanks in them are quoted.
+fn cmdline(arguments: &[OsString], redact: fn(&str) -> String) -> String {
+    let words: Vec<String> = arguments
+        .iter()
+        .map(|argument| {
+            let text = redact(&argument.to_string_lossy());
+            let plain = !text.is_empty() && !text.contains([' ', '\t', '\n', '\'', '"']);
+            if plain {
+                text
+            } else {
+                format!("'{}'", text.replace('\'', "'\\''"))
+            }
+        })
+        .collect();
+    redact(&words.join(" "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! The commands of `pgcopydb`, one file each: from arguments to a run and its printed result.
+//!
+//! Runs in the main program.
+
+pub(super) mod clone;
+pub(super) mod help;
+pub(super) mod ping;
+pub(super) mod version;

@@ -1,0 +1,273 @@
+//! From what was typed to what was meant: arguments, then environment, then defaults.
+//!
+//! Runs in the main program, with logging set up and nothing connected. Reads the environment and the
+//! files of connection strings. A bad value of a variable is an error even where an option overrides
+//! it, as the next command without the option would get it.
+
+mod connection;
+mod pick;
+
+use super::args::CloneArgs;
+use super::args::clone::FormatArg;
+use super::args::value;
+use super::environment::Environment;
+use crate::clone::{CloneSettings, FormatChoice, Switches};
+use crate::error::{Error, Result};
+use crate::workdir::Intent;
+use pick::Picker;
+use std::path::PathBuf;
+
+pub(super) use connection::{Connections, connections};
+pub(super) use pick::{Choice, bad_variable};
+
+/// Workers of one kind without any setting.
+const JOBS_DEFAULT: u32 = 4;
+/// Size from which on tables are split without any setting, bytes.
+const SPLIT_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// What does not stand in the arguments of the command itself.
+pub(super) struct Surroundings<'a> {
+    /// Where variables are looked up.
+    pub(super) environment: &'a Environment,
+    /// `--json` was given.
+    pub(super) json: bool,
+    /// A progress line can be shown.
+    pub(super) progress: bool,
+    /// The command line, already without secrets.
+    pub(super) cmdline: String,
+}
+
+/// Settings, and what to log about them.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// The settings.
+    pub(super) settings: CloneSettings,
+    /// Where each of them comes from.
+    pub(super) choices: Vec<Choice>,
+    /// Options without effect.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Resolves the settings of a clone. Errors are of kind `BadArgs`.
+pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resolved> {
+    if let Some(option) = args.not_yet.first_given() {
+        return Err(Error::bad_args(format!(
+            "option {option} is not supported yet by pgcopydb clone"
+        ))
+        .hint("Leave it out: this version copies one whole database, once."));
+    }
+    let mut picker = Picker::new(around.environment);
+    let jobs = jobs(args, &mut picker)?;
+    let split_bytes = picker.value(
+        "--split-tables-larger-than",
+        Some("PGCOPYDB_SPLIT_TABLES_LARGER_THAN"),
+        args.work.split_tables_larger_than,
+        value::bytes,
+    )?;
+    let split_max_parts = picker.value(
+        "--split-max-parts",
+        Some("PGCOPYDB_SPLIT_MAX_PARTS"),
+        args.work.split_max_parts,
+        value::parts,
+    )?;
+    let binary = picker.switch(
+        "--use-copy-binary",
+        "PGCOPYDB_USE_COPY_BINARY",
+        args.work.use_copy_binary,
+    )?;
+    let switches = switches(args, around, &mut picker)?;
+    let snapshot = picker.text(
+        "--snapshot",
+        "PGCOPYDB_SNAPSHOT",
+        args.run.snapshot.as_deref(),
+    );
+    let Connections { source, target } = connections(&args.connections, around.environment)?;
+    let settings = CloneSettings {
+        source,
+        target,
+        dir: args
+            .run
+            .dir
+            .clone()
+            .unwrap_or_else(|| default_dir(around.environment)),
+        intent: intent(args),
+        snapshot,
+        table_jobs: jobs.table,
+        index_jobs: jobs.index,
+        restore_jobs: jobs.restore,
+        blob_jobs: jobs.blob,
+        split_bytes: split_bytes.unwrap_or(SPLIT_BYTES_DEFAULT),
+        split_max_parts: split_max_parts.unwrap_or(0),
+        requirements: args.what.requirements.clone(),
+        copy_format: copy_format(args, binary)?,
+        switches,
+        cmdline: around.cmdline.clone(),
+    };
+    check_requirements(&settings)?;
+    let warnings = warnings(&settings);
+    Ok(Resolved {
+        settings,
+        choices: picker.choices,
+        warnings,
+    })
+}
+
+/// Numbers of workers.
+struct Jobs {
+    table: u32,
+    index: u32,
+    restore: u32,
+    blob: u32,
+}
+
+fn jobs(args: &CloneArgs, picker: &mut Picker<'_>) -> Result<Jobs> {
+    let work = &args.work;
+    let mut one =
+        |option, variable, given| picker.value(option, Some(variable), given, value::jobs);
+    let table = one("--table-jobs", "PGCOPYDB_TABLE_JOBS", work.table_jobs)?;
+    let index = one("--index-jobs", "PGCOPYDB_INDEX_JOBS", work.index_jobs)?;
+    let restore = one("--restore-jobs", "PGCOPYDB_RESTORE_JOBS", work.restore_jobs)?;
+    let blob = one(
+        "--large-objects-jobs",
+        "PGCOPYDB_LARGE_OBJECTS_JOBS",
+        work.large_objects_jobs,
+    )?;
+    let index = index.unwrap_or(JOBS_DEFAULT);
+    Ok(Jobs {
+        table: table.unwrap_or(JOBS_DEFAULT),
+        index,
+        restore: restore.unwrap_or(index),
+        blob: blob.unwrap_or(JOBS_DEFAULT),
+    })
+}
+
+fn switches(
+    args: &CloneArgs,
+    around: &Surroundings<'_>,
+    picker: &mut Picker<'_>,
+) -> Result<Switches> {
+    let (run, work, what) = (&args.run, &args.work, &args.what);
+    let mut either = |option, variable, given| picker.switch(option, variable, given);
+    Ok(Switches {
+        not_consistent: run.not_consistent,
+        estimate_sizes: either(
+            "--estimate-table-sizes",
+            "PGCOPYDB_ESTIMATE_TABLE_SIZES",
+            work.estimate_table_sizes,
+        )?,
+        skip_analyze: either("--skip-analyze", "PGCOPYDB_SKIP_ANALYZE", work.skip_analyze)?,
+        skip_ctid_split: either(
+            "--skip-split-by-ctid",
+            "PGCOPYDB_SKIP_CTID_SPLIT",
+            work.skip_split_by_ctid,
+        )?,
+        drop_if_exists: either(
+            "--drop-if-exists",
+            "PGCOPYDB_DROP_IF_EXISTS",
+            what.drop_if_exists,
+        )?,
+        roles: what.roles,
+        no_role_passwords: what.no_role_passwords,
+        no_owner: what.no_owner,
+        no_acl: what.no_acl,
+        no_comments: what.no_comments,
+        no_tablespaces: either(
+            "--no-tablespaces",
+            "PGCOPYDB_SKIP_TABLESPACES",
+            what.no_tablespaces,
+        )?,
+        skip_blobs: what.skip_large_objects,
+        skip_extensions: what.skip_extensions,
+        skip_ext_comments: what.skip_ext_comments || what.skip_extensions,
+        skip_collations: what.skip_collations,
+        skip_vacuum: either("--skip-vacuum", "PGCOPYDB_SKIP_VACUUM", what.skip_vacuum)?,
+        skip_db_properties: either(
+            "--skip-db-properties",
+            "PGCOPYDB_SKIP_DB_PROPERTIES",
+            what.skip_db_properties,
+        )?,
+        fail_fast: either("--fail-fast", "PGCOPYDB_FAIL_FAST", work.fail_fast)?,
+        json: around.json,
+        dry_run: run.dry_run,
+        progress: around.progress && !run.dry_run,
+    })
+}
+
+fn intent(args: &CloneArgs) -> Intent {
+    match (args.run.restart, args.run.resume) {
+        (true, _) => Intent::Restart,
+        (false, true) => Intent::Resume,
+        (false, false) => Intent::Fresh,
+    }
+}
+
+/// The format to copy in; an option beats the variable, two options must not contradict each other.
+fn copy_format(args: &CloneArgs, binary: bool) -> Result<FormatChoice> {
+    match args.work.copy_format {
+        Some(FormatArg::Text) if args.work.use_copy_binary => Err(Error::bad_args(
+            "options --use-copy-binary and --copy-format text contradict each other",
+        )
+        .hint("Give only one of them.")),
+        Some(FormatArg::Text) => Ok(FormatChoice::Text),
+        Some(FormatArg::Binary) => Ok(FormatChoice::Binary),
+        Some(FormatArg::Auto) if !args.work.use_copy_binary => Ok(FormatChoice::Auto),
+        _ if binary => Ok(FormatChoice::Binary),
+        _ => Ok(FormatChoice::Auto),
+    }
+}
+
+/// `${TMPDIR:-/tmp}/pgcopydb`.
+fn default_dir(environment: &Environment) -> PathBuf {
+    let temporary = environment
+        .get_os("TMPDIR")
+        .filter(|value| !value.is_empty());
+    temporary
+        .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+        .join("pgcopydb")
+}
+
+fn check_requirements(settings: &CloneSettings) -> Result<()> {
+    match &settings.requirements {
+        Some(path) if !path.is_file() => Err(Error::bad_args(format!(
+            "requirements file \"{}\" does not exist",
+            path.display()
+        ))
+        .hint("Check the value of --requirements.")),
+        _ => Ok(()),
+    }
+}
+
+/// What was given and has no effect.
+fn warnings(settings: &CloneSettings) -> Vec<String> {
+    let switches = &settings.switches;
+    let cases = [
+        (
+            settings.split_bytes == 0 && settings.split_max_parts > 0,
+            "Option --split-max-parts has no effect, as tables are not split",
+        ),
+        (
+            switches.skip_analyze && !switches.estimate_sizes,
+            "Option --skip-analyze has no effect without --estimate-table-sizes",
+        ),
+        (
+            switches.not_consistent && settings.snapshot.is_some(),
+            "The snapshot is not used, per --not-consistent",
+        ),
+        (
+            switches.skip_extensions && settings.requirements.is_some(),
+            "Option --requirements has no effect, per --skip-extensions",
+        ),
+        (
+            switches.no_role_passwords && !switches.roles,
+            "Option --no-role-passwords has no effect without --roles",
+        ),
+    ];
+    cases
+        .into_iter()
+        .filter(|(given, _)| *given)
+        .map(|(_, text)| text.to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
