@@ -25,8 +25,8 @@ pub mod sys;
 pub mod units;
 pub mod vacuum;
 pub mod wire;
-pub mod worker;
 pub mod workdir;
+pub mod worker;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -46,7 +46,10 @@ pub(super) fn copy_batch(
     let starts: Vec<&[u8]> = blobs.iter().map(|blob| blob.start.as_slice()).collect();
     let made = target.query(CREATE, &[&oids, &starts])?.len();
     if made != blobs.len() {
-        return Err(Error::internal(format!("{made} of {} large objects were made", blobs.len())));
+        return Err(Error::internal(format!(
+            "{made} of {} large objects were made",
+            blobs.len()
+        )));
     }
     let mut bytes = 0;
     for blob in &blobs {
@@ -105,12 +108,23 @@ fn apply_metadata(
     if facts.with_acl && blobs.iter().any(|blob| blob.acl.is_some()) {
         for blob in blobs.iter().filter(|blob| blob.acl.is_some()) {
             let owner = quote::ident(&blob.owner);
-            let owner = if facts.with_owner { owner } else { "current_user".to_owned() };
-            statements.push(format!("revoke all on large object {} from {owner}", blob.oid));
+            let owner = if facts.with_owner {
+                owner
+            } else {
+                "current_user".to_owned()
+            };
+            statements.push(format!(
+                "revoke all on large object {} from {owner}",
+                blob.oid
+            ));
         }
         statements.extend(grants(source, facts, blobs, (first, last))?);
     }
-    if statements.is_empty() { Ok(()) } else { target.batch_execute(&statements.join("; ")) }
+    if statements.is_empty() {
+        Ok(())
+    } else {
+        target.batch_execute(&statements.join("; "))
+    }
 }
 
 fn grants(
@@ -123,7 +137,9 @@ fn grants(
     let statements = rows.iter().map(|row| {
         let (oid, grantee): (u32, Option<&str>) = (row.get(0), row.get(1));
         let (privilege, grantable): (&str, bool) = (row.get(2), row.get(3));
-        let is_owner = blobs.iter().any(|b| b.oid == oid && Some(b.owner.as_str()) == grantee);
+        let is_owner = blobs
+            .iter()
+            .any(|b| b.oid == oid && Some(b.owner.as_str()) == grantee);
         let grantee = match grantee {
             None => "public".to_owned(),
             Some(_) if is_owner && !facts.with_owner => "current_user".to_owned(),

@@ -21,7 +21,11 @@ pub fn plan(source: &mut PgSession, connection: &Connection) -> Result<u64> {
     let mut count = 0;
     let mut batch: Option<(u32, u32, usize)> = None;
     let failed = |error: postgres::Error| {
-        Error::new(Kind::Source, format!("could not list the large objects: {error}")).transient()
+        Error::new(
+            Kind::Source,
+            format!("could not list the large objects: {error}"),
+        )
+        .transient()
     };
     while let Some(oid) = oids.next().map_err(failed)? {
         batch = match batch {

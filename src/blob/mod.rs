@@ -55,17 +55,32 @@ fn one(
 ) -> Result<()> {
     let since = Instant::now();
     worker.begin("copy large objects", Some(unit.id))?;
-    let snapshot = worker.means.snapshot.clone().filter(|_| worker.means.consistent);
+    let snapshot = worker
+        .means
+        .snapshot
+        .clone()
+        .filter(|_| worker.means.consistent);
     let open = connect(worker, sessions)?;
     begin(&mut open.source, snapshot.as_deref())?;
     open.target.batch_execute("begin")?;
     let (objects, bytes) = copy::copy_batch(open_pair(open), facts, (unit.object, unit.object_end))
-        .context(|| format!("copying large objects {} to {}", unit.object, unit.object_end))?;
+        .context(|| {
+            format!(
+                "copying large objects {} to {}",
+                unit.object, unit.object_end
+            )
+        })?;
     // The mark that follows must not be ahead of what is on the target's disk.
-    open.target.batch_execute("set local synchronous_commit to local; commit")?;
+    open.target
+        .batch_execute("set local synchronous_commit to local; commit")?;
     open.source.batch_execute("commit")?;
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-    let done = Done { bytes, rows: objects, elapsed_ms, snapshot };
+    let done = Done {
+        bytes,
+        rows: objects,
+        elapsed_ms,
+        snapshot,
+    };
     worker.finish(Step::Blob, &[(unit, done)])
 }
 
@@ -91,9 +106,15 @@ fn connect<'s>(
             worker.canceller.register(Token::from_session(&source)),
             worker.canceller.register(Token::from_session(&target)),
         );
-        *sessions = Some(Sessions { source, target, _registered: registered });
+        *sessions = Some(Sessions {
+            source,
+            target,
+            _registered: registered,
+        });
     }
-    sessions.as_mut().ok_or_else(|| Error::internal("sessions vanished"))
+    sessions
+        .as_mut()
+        .ok_or_else(|| Error::internal("sessions vanished"))
 }
 
 fn begin(source: &mut PgSession, snapshot: Option<&str>) -> Result<()> {

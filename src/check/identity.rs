@@ -26,14 +26,20 @@ pub fn versions(source: &ServerFacts, target: &ServerFacts) -> Result<()> {
     if source.version < SOURCE_MIN {
         return Err(Error::new(
             Kind::Source,
-            format!("the source is PostgreSQL {}, which is too old", source.version),
+            format!(
+                "the source is PostgreSQL {}, which is too old",
+                source.version
+            ),
         )
         .hint("Upgrade it to 9.6 or newer first."));
     }
     if target.version < TARGET_MIN {
         return Err(Error::new(
             Kind::Target,
-            format!("the target is PostgreSQL {}, which is too old", target.version),
+            format!(
+                "the target is PostgreSQL {}, which is too old",
+                target.version
+            ),
         )
         .hint("Use a target of PostgreSQL 12 or newer."));
     }
@@ -88,8 +94,9 @@ pub fn not_the_same_database(
     }
     let key = random_key();
     target.query("select pg_catalog.pg_advisory_lock($1)", &[&key])?;
-    let free: bool =
-        source.query_one("select pg_catalog.pg_try_advisory_lock($1)", &[&key])?.get(0);
+    let free: bool = source
+        .query_one("select pg_catalog.pg_try_advisory_lock($1)", &[&key])?
+        .get(0);
     if free {
         source.query("select pg_catalog.pg_advisory_unlock($1)", &[&key])?;
     }

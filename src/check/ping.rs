@@ -31,7 +31,9 @@ fn one(text: &str, side: Side, env: &dyn Fn(&str) -> Option<String>) -> Result<(
     let uri = conn.safe_uri();
     log::info!(
         "Successfully could connect to {side} database Postgres {} at \"{uri}\"",
-        session.parameter("server_version").unwrap_or("of unknown version")
+        session
+            .parameter("server_version")
+            .unwrap_or("of unknown version")
     );
     session.close();
     Ok(())

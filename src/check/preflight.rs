@@ -47,7 +47,10 @@ pub fn refuse_hopeless(
     roles(source, target, choices)?;
     let warnings = [
         (counts.foreign_tables > 0).then(|| {
-            format!("{} foreign tables: their definitions are copied, no rows", counts.foreign_tables)
+            format!(
+                "{} foreign tables: their definitions are copied, no rows",
+                counts.foreign_tables
+            )
         }),
         (source_facts.database.encoding == "SQL_ASCII").then(|| {
             "The source database is SQL_ASCII: bytes are copied as they are, whatever they mean"
@@ -58,38 +61,52 @@ pub fn refuse_hopeless(
         log::warn!("{warning}");
     }
     for finding in read::list_invalid_indexes(&mut source.client)? {
-        log::warn!("Index {} is invalid on the source and is left out", finding.qname);
+        log::warn!(
+            "Index {} is invalid on the source and is left out",
+            finding.qname
+        );
     }
     for finding in read::list_oid_tables(&mut source.client, source_facts.version)? {
-        log::warn!("Table {} has oids as a system column: they are not copied", finding.qname);
+        log::warn!(
+            "Table {} has oids as a system column: they are not copied",
+            finding.qname
+        );
     }
-    Ok(Found { locked_relations: counts.locked_relations, has_attver: counts.has_attver })
+    Ok(Found {
+        locked_relations: counts.locked_relations,
+        has_attver: counts.has_attver,
+    })
 }
 
 fn names(findings: &[Finding]) -> String {
-    let mut shown: Vec<&str> =
-        findings.iter().take(NAMED_MAX).map(|finding| finding.qname.as_str()).collect();
+    let mut shown: Vec<&str> = findings
+        .iter()
+        .take(NAMED_MAX)
+        .map(|finding| finding.qname.as_str())
+        .collect();
     if findings.len() > NAMED_MAX {
         shown.push("...");
     }
     shown.join(", ")
 }
 
-fn refuse_unreadable(
-    source: &mut PgSession,
-    facts: &ServerFacts,
-    choices: &Choices,
-) -> Result<()> {
+fn refuse_unreadable(source: &mut PgSession, facts: &ServerFacts, choices: &Choices) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
     let tables = read::list_unreadable_tables(&mut source.client)?;
     if let Some(first) = tables.first() {
         return Err(Error::new(
             Kind::Source,
-            format!("role {role} may not read {} tables of the source", tables.len()),
+            format!(
+                "role {role} may not read {} tables of the source",
+                tables.len()
+            ),
         )
         .with_sqlstate("42501")
         .detail(format!("They are: {}.", names(&tables)))
-        .hint(format!("Run on the source: grant select on {} to {role};", first.qname)));
+        .hint(format!(
+            "Run on the source: grant select on {} to {role};",
+            first.qname
+        )));
     }
     let hidden = read::list_row_security_tables(&mut source.client)?;
     if !hidden.is_empty() {
@@ -107,11 +124,17 @@ fn refuse_unreadable(
     if let Some(first) = sequences.first() {
         return Err(Error::new(
             Kind::Source,
-            format!("role {role} may not read {} sequences of the source", sequences.len()),
+            format!(
+                "role {role} may not read {} sequences of the source",
+                sequences.len()
+            ),
         )
         .with_sqlstate("42501")
         .detail(format!("They are: {}.", names(&sequences)))
-        .hint(format!("Run on the source: grant select on sequence {} to {role};", first.qname)));
+        .hint(format!(
+            "Run on the source: grant select on sequence {} to {role};",
+            first.qname
+        )));
     }
     if choices.blobs {
         let blobs = read::list_unreadable_large_objects(&mut source.client, 10)?;
@@ -137,7 +160,10 @@ fn refuse_lock_table(facts: &ServerFacts, relations: u64) -> Result<()> {
     }
     Err(Error::new(
         Kind::Source,
-        format!("the source has room for {} locks, pg_dump needs {relations}", facts.limits.lock_room()),
+        format!(
+            "the source has room for {} locks, pg_dump needs {relations}",
+            facts.limits.lock_room()
+        ),
     )
     .with_sqlstate("53200")
     .detail(format!(
@@ -153,8 +179,11 @@ fn refuse_lock_table(facts: &ServerFacts, relations: u64) -> Result<()> {
 fn refuse_target(facts: &ServerFacts, choices: &Choices) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
     if facts.in_recovery {
-        return Err(Error::new(Kind::Target, "the target is a standby, which cannot be written")
-            .hint("Give its primary as --target."));
+        return Err(Error::new(
+            Kind::Target,
+            "the target is a standby, which cannot be written",
+        )
+        .hint("Give its primary as --target."));
     }
     if !facts.role.can_create {
         let database = quote::ident(&facts.database.datname);
@@ -163,7 +192,9 @@ fn refuse_target(facts: &ServerFacts, choices: &Choices) -> Result<()> {
             format!("role {role} may not create schemas in database {database} of the target"),
         )
         .with_sqlstate("42501")
-        .hint(format!("Run on the target: grant create on database {database} to {role};")));
+        .hint(format!(
+            "Run on the target: grant create on database {database} to {role};"
+        )));
     }
     let free = facts.limits.free_connections();
     if free < u64::from(choices.connections) {
@@ -178,22 +209,33 @@ fn refuse_target(facts: &ServerFacts, choices: &Choices) -> Result<()> {
 
 fn roles(source: &mut PgSession, target: &mut PgSession, choices: &Choices) -> Result<()> {
     let used = read::list_used_roles(&mut source.client)?;
-    let there: HashSet<String> =
-        read::list_roles(&mut target.client, Side::Target)?.into_iter().collect();
+    let there: HashSet<String> = read::list_roles(&mut target.client, Side::Target)?
+        .into_iter()
+        .collect();
     let missing: Vec<&str> = used
         .iter()
         .filter(|role| !there.contains(*role))
         .map(String::as_str)
         .collect();
-    let Some(first) = missing.first() else { return Ok(()) };
-    let listed = missing.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+    let Some(first) = missing.first() else {
+        return Ok(());
+    };
+    let listed = missing
+        .iter()
+        .take(NAMED_MAX)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
     if choices.roles_may_miss {
         log::debug!("Roles that the target does not have yet: {listed}");
         return Ok(());
     }
     Err(Error::new(
         Kind::Target,
-        format!("{} roles that the source database needs are not on the target", missing.len()),
+        format!(
+            "{} roles that the source database needs are not on the target",
+            missing.len()
+        ),
     )
     .with_sqlstate("42704")
     .detail(format!("They are: {listed}."))
@@ -208,8 +250,11 @@ fn roles(source: &mut PgSession, target: &mut PgSession, choices: &Choices) -> R
 /// extensions do not count; other relations are no obstacle.
 pub fn target_is_empty(source: &mut PgSession, target: &mut PgSession) -> Result<()> {
     const LIST: &str = include_str!("sql/list_user_relations.sql");
-    let there: HashSet<(String, String)> =
-        target.query(LIST, &[])?.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let there: HashSet<(String, String)> = target
+        .query(LIST, &[])?
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
     if there.is_empty() {
         return Ok(());
     }
@@ -229,7 +274,10 @@ pub fn target_is_empty(source: &mut PgSession, target: &mut PgSession) -> Result
     }
     Err(Error::new(
         Kind::Target,
-        format!("the target is not empty: it already has {} of the relations to create", clashes.len()),
+        format!(
+            "the target is not empty: it already has {} of the relations to create",
+            clashes.len()
+        ),
     )
     .detail(format!("They are: {}.", listed.join(", ")))
     .hint(

@@ -12,8 +12,8 @@ mod pgcopydb;
 mod resolve;
 mod usage;
 
-pub use environment::{Environment, SECRET_VARIABLES};
 pub use crate::clone::{CloneSettings, FormatChoice, Switches};
+pub use environment::{Environment, SECRET_VARIABLES};
 
 use crate::error::{Error, Result};
 use crate::logging;

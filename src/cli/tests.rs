@@ -164,10 +164,7 @@ fn the_command_line_is_kept_in_one_line_and_without_passwords() {
         kept.starts_with("pgcopydb clone --source postgres://***@h/db"),
         "{kept}"
     );
-    let kept = cmdline(
-        &["a".into(), "b c'd".into(), "".into()],
-        RUNS.redact,
-    );
+    let kept = cmdline(&["a".into(), "b c'd".into(), "".into()], RUNS.redact);
     assert_eq!(kept, r"a 'b c'\''d' ''");
 }
 

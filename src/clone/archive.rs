@@ -41,10 +41,13 @@ pub(super) fn list_facts(
 ) -> Result<Facts> {
     let failed = |error: rusqlite::Error| sqlite_error("read", &error);
     let connection = ledger.connection();
-    let schemas = read_pairs(connection, "select oid, nspname, coalesce(owner, '') from s_namespace")
-        .map_err(failed)?;
-    let extensions = read_pairs(connection, "select oid, extname, nspname from s_extension")
-        .map_err(failed)?;
+    let schemas = read_pairs(
+        connection,
+        "select oid, nspname, coalesce(owner, '') from s_namespace",
+    )
+    .map_err(failed)?;
+    let extensions =
+        read_pairs(connection, "select oid, extname, nspname from s_extension").map_err(failed)?;
     let extension_schemas = extension_only_schemas(connection).map_err(failed)?;
     let built = read_built(connection).map_err(failed)?;
     let skips = [
@@ -54,8 +57,14 @@ pub(super) fn list_facts(
         (switches.no_owner, Skip::Owners),
     ];
     Ok(Facts {
-        skips: skips.into_iter().filter_map(|(on, skip)| on.then_some(skip)).collect(),
-        extension_names: extensions.into_iter().map(|(oid, name, _)| (oid, name)).collect(),
+        skips: skips
+            .into_iter()
+            .filter_map(|(on, skip)| on.then_some(skip))
+            .collect(),
+        extension_names: extensions
+            .into_iter()
+            .map(|(oid, name, _)| (oid, name))
+            .collect(),
         schemas: schemas
             .into_iter()
             .map(|(oid, name, owner)| (oid, SourceSchema { name, owner }))
@@ -100,7 +109,11 @@ fn read_built(connection: &Connection) -> rusqlite::Result<BTreeSet<(Oid, Oid)>>
 pub(super) fn entries_to_take<'e>(ledger: &Ledger, entries: &'e [Entry]) -> Result<Vec<&'e Entry>> {
     let failed = |error: rusqlite::Error| sqlite_error("read", &error);
     let known = |sql: &str| -> rusqlite::Result<BTreeSet<Oid>> {
-        ledger.connection().prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+        ledger
+            .connection()
+            .prepare(sql)?
+            .query_map([], |row| row.get(0))?
+            .collect()
     };
     let indexes = known(
         "select i.oid from s_index i join s_table t on t.oid = i.table_oid
@@ -213,16 +226,14 @@ fn take(connection: &Connection, entry: &ScriptEntry, kind: &str) -> Result<()> 
         .map_err(|error| sqlite_error("write", &error))
 }
 
-fn plan_entry(
-    connection: &Connection,
-    entry: &ScriptEntry,
-    gathered: &mut Gathered,
-) -> Result<()> {
+fn plan_entry(connection: &Connection, entry: &ScriptEntry, gathered: &mut Gathered) -> Result<()> {
     match entry.desc.as_str() {
         "INDEX" => plan_index(connection, entry, gathered),
         "CONSTRAINT" => plan_constraint(connection, entry, gathered),
         "FK CONSTRAINT" => plan_foreign_key(connection, entry),
-        other => Err(Error::internal(format!("an entry of kind {other} was taken"))),
+        other => Err(Error::internal(format!(
+            "an entry of kind {other} was taken"
+        ))),
     }
 }
 
@@ -259,13 +270,13 @@ fn index_row(connection: &Connection, oid: Oid) -> Result<Option<IndexRow>> {
         .map_err(|error| sqlite_error("read", &error))
 }
 
-fn plan_index(
-    connection: &Connection,
-    entry: &ScriptEntry,
-    gathered: &mut Gathered,
-) -> Result<()> {
-    let Some(row) = index_row(connection, entry.object_oid)? else { return Ok(()) };
-    let Some((create, rest)) = entry.statements.split_first() else { return Ok(()) };
+fn plan_index(connection: &Connection, entry: &ScriptEntry, gathered: &mut Gathered) -> Result<()> {
+    let Some(row) = index_row(connection, entry.object_oid)? else {
+        return Ok(());
+    };
+    let Some((create, rest)) = entry.statements.split_first() else {
+        return Ok(());
+    };
     let item = Item {
         name: row.qname.clone(),
         raw_name: row.relname.clone(),
@@ -274,7 +285,12 @@ fn plan_index(
         tablespace: entry.default_tablespace.clone(),
         statements: vec![create.clone()],
     };
-    insert_unit(connection, ("index", row.table, entry.object_oid), row.rank, &[item])?;
+    insert_unit(
+        connection,
+        ("index", row.table, entry.object_oid),
+        row.rank,
+        &[item],
+    )?;
     if !rest.is_empty() {
         // They lock the table, so they wait until no other index of it is being built.
         gathered.per_table.entry(row.table).or_default().push(Item {
@@ -306,9 +322,15 @@ fn plan_constraint(
                 .optional()
         })
         .map_err(|error| sqlite_error("read", &error))?;
-    let Some((table, index_oid, contype, is_temporal)) = found else { return Ok(()) };
-    let Some(row) = index_row(connection, index_oid)? else { return Ok(()) };
-    let Some((first, rest)) = entry.statements.split_first() else { return Ok(()) };
+    let Some((table, index_oid, contype, is_temporal)) = found else {
+        return Ok(());
+    };
+    let Some(row) = index_row(connection, index_oid)? else {
+        return Ok(());
+    };
+    let Some((first, rest)) = entry.statements.split_first() else {
+        return Ok(());
+    };
     let adopts = matches!(contype.as_str(), "p" | "u") && !is_temporal;
     let mut statements = Vec::with_capacity(entry.statements.len());
     if adopts {
@@ -321,7 +343,11 @@ fn plan_constraint(
             statements: vec![row.definition.clone()],
         };
         insert_unit(connection, ("index", table, index_oid), row.rank, &[index])?;
-        let kind = if contype == "p" { KeyKind::Primary } else { KeyKind::Unique };
+        let kind = if contype == "p" {
+            KeyKind::Primary
+        } else {
+            KeyKind::Unique
+        };
         let deferral: Deferral = script::deferral(first)?;
         let name = crate::pg::quote::ident(&row.relname);
         statements.push(constraint_using_index(first, &name, kind, deferral)?);
@@ -351,8 +377,12 @@ fn plan_foreign_key(connection: &Connection, entry: &ScriptEntry) -> Result<()> 
                 .optional()
         })
         .map_err(|error| sqlite_error("read", &error))?;
-    let Some((table, conname, _, bytes)) = found else { return Ok(()) };
-    let Some((first, rest)) = entry.statements.split_first() else { return Ok(()) };
+    let Some((table, conname, _, bytes)) = found else {
+        return Ok(());
+    };
+    let Some((first, rest)) = entry.statements.split_first() else {
+        return Ok(());
+    };
     let (add, was_not_valid) = not_valid(first)?;
     let item = |statements: Vec<String>| Item {
         name: conname.clone(),
@@ -364,10 +394,20 @@ fn plan_foreign_key(connection: &Connection, entry: &ScriptEntry) -> Result<()> 
     };
     let mut statements = vec![add];
     statements.extend(rest.iter().cloned());
-    insert_unit(connection, ("fkey", table, entry.object_oid), bytes, &[item(statements)])?;
+    insert_unit(
+        connection,
+        ("fkey", table, entry.object_oid),
+        bytes,
+        &[item(statements)],
+    )?;
     if !was_not_valid {
         let statements = vec![validate(first)?];
-        insert_unit(connection, ("validate", table, entry.object_oid), bytes, &[item(statements)])?;
+        insert_unit(
+            connection,
+            ("validate", table, entry.object_oid),
+            bytes,
+            &[item(statements)],
+        )?;
     }
     take(connection, entry, "fkey")
 }

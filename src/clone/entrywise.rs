@@ -28,9 +28,12 @@ pub(super) fn restore(
     let ids: BTreeSet<i32> = entries.iter().map(|entry| entry.dump_id).collect();
     let all = archive_run.list()?;
     let list = crate::dump::archive_list::print(
-        all.iter().map(|entry| (entry, ids.contains(&entry.dump_id))),
+        all.iter()
+            .map(|entry| (entry, ids.contains(&entry.dump_id))),
     );
-    archive_run.dir.write(&archive_run.dir.script_list(), &list)?;
+    archive_run
+        .dir
+        .write(&archive_run.dir.script_list(), &list)?;
     let text = archive_run.script(&archive_run.dir.script_list(), flags)?;
     let script = script::split(&text, entries)?;
     drop(text);
@@ -89,5 +92,7 @@ fn done_before(target: &mut PgSession, uuid: &str) -> Result<usize> {
         "select rows from pgcopydb.progress where work = $1 and kind = 'pre-data'",
         &[&uuid],
     )?;
-    Ok(rows.first().map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap_or(0)))
+    Ok(rows
+        .first()
+        .map_or(0, |row| usize::try_from(row.get::<_, i64>(0)).unwrap_or(0)))
 }

@@ -37,6 +37,10 @@ impl Prepared {
             Side::Source => &self.source_pin,
             Side::Target => &self.target_pin,
         };
-        Link { conn: conn.pinned(pin), pin: pin.clone(), side }
+        Link {
+            conn: conn.pinned(pin),
+            pin: pin.clone(),
+            side,
+        }
     }
 }

@@ -43,7 +43,9 @@ impl CloneHost {
             source: prepared.link(&self.input.source, Side::Source),
             target: prepared.link(&self.input.target, Side::Target),
             layout: self.input.layout.clone(),
-            run: Run { id: prepared.run_id },
+            run: Run {
+                id: prepared.run_id,
+            },
             uuid: self.input.uuid.clone(),
             snapshot: self.snapshot.clone(),
             consistent: !self.input.settings.switches.not_consistent,
@@ -71,12 +73,15 @@ impl CloneHost {
             with_acl: !switches.no_acl,
             with_comments: !switches.no_comments,
         };
-        let index_facts = IndexFacts { fresh, maintenance_work_mem: Some("256MB".to_owned()) };
+        let index_facts = IndexFacts {
+            fresh,
+            maintenance_work_mem: Some("256MB".to_owned()),
+        };
         Ok(match role {
             Role::Roles => Box::new(move |leaf| roles::run(leaf, &input)),
-            Role::Snapshot => Box::new(move |leaf| {
-                snapshot::hold(leaf, &means.source, &means.layout, means.run)
-            }),
+            Role::Snapshot => {
+                Box::new(move |leaf| snapshot::hold(leaf, &means.source, &means.layout, means.run))
+            }
             Role::Fetch => Box::new(move |leaf| read::fetch(leaf, &input)),
             Role::Dump => Box::new(move |leaf| read::dump(leaf, &input)),
             Role::PreData => Box::new(move |leaf| pre_data::run(leaf, &input)),
@@ -87,9 +92,9 @@ impl CloneHost {
             Role::Sequence => Box::new(move |leaf| sequence::run(leaf, &means)),
             Role::Extension => Box::new(move |leaf| extension::run(leaf, &means)),
             Role::PostData => Box::new(move |leaf| post_data::run(leaf, &input)),
-            Role::Progress => Box::new(move |leaf| {
-                draw(&means.layout.ledger(), &|limit| leaf.nap(limit))
-            }),
+            Role::Progress => {
+                Box::new(move |leaf| draw(&means.layout.ledger(), &|limit| leaf.nap(limit)))
+            }
             Role::Prepare => return Err(Error::internal("prepare needs no facts")),
         })
     }

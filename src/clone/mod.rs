@@ -53,7 +53,11 @@ pub fn run(
     logging::set_progress_shown(settings.switches.progress);
     let remains = Remains::of(&claim.layout);
     let bell = || Bell::create(|key| remains.remember(key));
-    let bells = Bells { copy: bell()?, index: bell()?, vacuum: bell()? };
+    let bells = Bells {
+        copy: bell()?,
+        index: bell()?,
+        vacuum: bell()?,
+    };
     let mut stages = Stages::new(choices(settings, snapshot.is_some()));
     let mut host = CloneHost {
         input: PrepareInput {
@@ -74,16 +78,19 @@ pub fn run(
     remains.sweep();
     if let Some(prepared) = &host.prepared {
         let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-        close(&claim.layout, Run { id: prepared.run_id }, elapsed_ms, &result)?;
+        close(
+            &claim.layout,
+            Run {
+                id: prepared.run_id,
+            },
+            elapsed_ms,
+            &result,
+        )?;
     }
     result
 }
 
-fn connection(
-    text: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-    side: &str,
-) -> Result<ConnInfo> {
+fn connection(text: &str, env: &dyn Fn(&str) -> Option<String>, side: &str) -> Result<ConnInfo> {
     let conn = ConnInfo::parse(text, env).context(|| format!("reading option --{side}"))?;
     for secret in conn.secrets() {
         logging::register_secret(&secret);
@@ -115,7 +122,10 @@ fn close(layout: &Layout, run: Run, elapsed_ms: u64, result: &Result<()>) -> Res
         Ok(()) => "done",
         Err(error) if matches!(error.kind(), Kind::Stopped(_)) => "stopped",
         // All steps were taken, something was left undone that a person must mend.
-        Err(_) if Run::marked(ledger.connection(), "post-data")?.is_some_and(|(id, _)| id == run.id) => {
+        Err(_)
+            if Run::marked(ledger.connection(), "post-data")?
+                .is_some_and(|(id, _)| id == run.id) =>
+        {
             "done"
         }
         Err(_) => "failed",

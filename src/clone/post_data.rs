@@ -68,7 +68,9 @@ fn redo_emptied_tables(ledger: &mut Ledger, target: &mut PgSession) -> Result<bo
             &[&qname],
         )?;
         if row.get::<_, i64>(0) == 0 {
-            log::warn!("Unlogged table {qname} was emptied by a crash of the target, copying it again");
+            log::warn!(
+                "Unlogged table {qname} was emptied by a crash of the target, copying it again"
+            );
             emptied.push(oid);
         }
     }
@@ -109,8 +111,12 @@ fn restore(
     let settings = input.means.target.tool_settings(&input.means.uuid)?;
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
-    let archive_run =
-        ArchiveRun { tools: &input.prepared.tools, settings: &settings, dir: &dir, stop: &stopping };
+    let archive_run = ArchiveRun {
+        tools: &input.prepared.tools,
+        settings: &settings,
+        dir: &dir,
+        stop: &stopping,
+    };
     let entries = archive_run.list()?;
     let mut facts = archive::list_facts(
         ledger,
@@ -119,7 +125,9 @@ fn restore(
     )?;
     if Run::marked(ledger.connection(), "post-data-begun")?.is_some() {
         // A restore that was interrupted has made some of its objects.
-        facts.owners = list_roles(&mut target.client, Side::Target)?.into_iter().collect();
+        facts.owners = list_roles(&mut target.client, Side::Target)?
+            .into_iter()
+            .collect();
         for sql in existing_queries(input) {
             for row in target.query(sql, &[])? {
                 let (desc, nspname, tag): (String, String, String) =
@@ -139,11 +147,20 @@ fn restore(
             1 => RestoreMode::SingleTransaction,
             jobs => RestoreMode::Jobs(jobs),
         };
-        archive_run.restore(&list, &RestoreOptions { mode, flags: flags.clone() })?;
+        archive_run.restore(
+            &list,
+            &RestoreOptions {
+                mode,
+                flags: flags.clone(),
+            },
+        )?;
     }
     if !kept(&plan.last).is_empty() {
         dir.write(&dir.last_list(), &print_edits(&plan.last))?;
-        let options = RestoreOptions { mode: RestoreMode::SingleTransaction, flags };
+        let options = RestoreOptions {
+            mode: RestoreMode::SingleTransaction,
+            flags,
+        };
         archive_run.restore(&dir.last_list(), &options)?;
     }
     ledger.write(|tx| run.mark(tx, "post-data-restored", ""))
@@ -214,5 +231,7 @@ fn drop_progress_table(ledger: &Ledger, target: &mut PgSession, uuid: &str) -> R
     if is_the_users || others {
         return Ok(());
     }
-    target.batch_execute("drop schema pgcopydb").context(|| "dropping our schema".to_owned())
+    target
+        .batch_execute("drop schema pgcopydb")
+        .context(|| "dropping our schema".to_owned())
 }

@@ -17,7 +17,9 @@ use crate::dump::script;
 use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions, SchemaDir, Section};
 use crate::error::{Context, Result};
 use crate::pg::{PgSession, Profile, Token, quote};
-use crate::schema::copy_format::{Column, Format, FormatFacts, FormatPolicy, copy_format, fetch_types};
+use crate::schema::copy_format::{
+    Column, Format, FormatFacts, FormatPolicy, copy_format, fetch_types,
+};
 use crate::schema::target;
 use crate::supervisor::{Leaf, Report};
 use crate::units::{Oid, Side};
@@ -95,9 +97,13 @@ fn plan(
         let ids: std::collections::BTreeSet<i32> =
             taken.iter().map(|entry| entry.dump_id).collect();
         let list = crate::dump::archive_list::print(
-            entries.iter().map(|entry| (entry, ids.contains(&entry.dump_id))),
+            entries
+                .iter()
+                .map(|entry| (entry, ids.contains(&entry.dump_id))),
         );
-        archive_run.dir.write(&archive_run.dir.script_list(), &list)?;
+        archive_run
+            .dir
+            .write(&archive_run.dir.script_list(), &list)?;
         let flags = archive::restore_flags(&input.settings);
         let text = archive_run.script(&archive_run.dir.script_list(), &flags)?;
         script::split(&text, &taken)?
@@ -119,9 +125,17 @@ fn plan(
 
 /// A session on the source that reads in the run's snapshot.
 pub(super) fn snapshot_session(leaf: &Leaf<'_>, input: &PreDataInput) -> Result<PgSession> {
-    let mut source = input.means.source.session(leaf.role.label(), Profile::Catalog)?;
+    let mut source = input
+        .means
+        .source
+        .session(leaf.role.label(), Profile::Catalog)?;
     source.batch_execute("begin isolation level repeatable read, read only")?;
-    if let Some(id) = input.means.snapshot.as_deref().filter(|_| input.means.consistent) {
+    if let Some(id) = input
+        .means
+        .snapshot
+        .as_deref()
+        .filter(|_| input.means.consistent)
+    {
         crate::snapshot::adopt(&mut source, id)?;
     }
     Ok(source)
@@ -140,8 +154,11 @@ fn restore(
         properties::apply(ledger, target, run)?;
     }
     let entries = archive_run.list()?;
-    let facts =
-        archive::list_facts(ledger, switches, target::list_namespaces(&mut target.client)?)?;
+    let facts = archive::list_facts(
+        ledger,
+        switches,
+        target::list_namespaces(&mut target.client)?,
+    )?;
     let plan = plan_pre_data(&entries, &facts);
     let list = archive_run.dir.filtered_list(Section::PreData);
     archive_run.dir.write(&list, &print_edits(&plan.edits))?;
@@ -159,7 +176,10 @@ fn restore(
     let flags = archive::restore_flags(&input.settings);
     let restored = kept(&plan.edits);
     if in_one && !restored.is_empty() {
-        let options = RestoreOptions { mode: RestoreMode::SingleTransaction, flags };
+        let options = RestoreOptions {
+            mode: RestoreMode::SingleTransaction,
+            flags,
+        };
         archive_run.restore(&list, &options)?;
     } else if !restored.is_empty() {
         entrywise::restore(leaf, (&input.means, &flags), target, archive_run, &restored)?;
@@ -168,13 +188,17 @@ fn restore(
     ledger.write(|tx| run.mark(tx, "pre-data", ""))
 }
 
-fn own_existing_schemas(
-    target: &mut PgSession,
-    plan: &list_plan::PreDataPlan<'_>,
-) -> Result<()> {
-    for (schema, owner) in plan.owed_owners.iter().filter(|(schema, _)| schema != "public") {
-        let statement =
-            format!("alter schema {} owner to {}", quote::ident(schema), quote::ident(owner));
+fn own_existing_schemas(target: &mut PgSession, plan: &list_plan::PreDataPlan<'_>) -> Result<()> {
+    for (schema, owner) in plan
+        .owed_owners
+        .iter()
+        .filter(|(schema, _)| schema != "public")
+    {
+        let statement = format!(
+            "alter schema {} owner to {}",
+            quote::ident(schema),
+            quote::ident(owner)
+        );
         target.batch_execute(&statement)?;
     }
     Ok(())
@@ -186,8 +210,10 @@ fn was_restored(ledger: &Ledger, target: &mut PgSession) -> Result<bool> {
     if names.is_empty() {
         return Ok(false);
     }
-    let pairs: Vec<target::RelationName> =
-        names.into_iter().map(|(_, nspname, relname)| (nspname, relname)).collect();
+    let pairs: Vec<target::RelationName> = names
+        .into_iter()
+        .map(|(_, nspname, relname)| (nspname, relname))
+        .collect();
     let found = target::fetch_tables(&mut target.client, &pairs)?;
     Ok(found.iter().all(Option::is_some))
 }
@@ -213,8 +239,10 @@ fn drop_tables(ledger: &Ledger, target: &mut PgSession) -> Result<()> {
     log::info!("Drop tables on the target database, per --drop-if-exists");
     let names = table_names(ledger, i64::MAX)?;
     for batch in names.chunks(BATCH) {
-        let list: Vec<String> =
-            batch.iter().map(|(_, nspname, relname)| quote::qualified(nspname, relname)).collect();
+        let list: Vec<String> = batch
+            .iter()
+            .map(|(_, nspname, relname)| quote::qualified(nspname, relname))
+            .collect();
         target
             .batch_execute(&format!("drop table if exists {} cascade", list.join(", ")))
             .context(|| "dropping tables, per --drop-if-exists".to_owned())?;
@@ -279,10 +307,7 @@ fn look_at_target_tables(
     ledger.write(|tx| run.mark(tx, "target-tables", ""))
 }
 
-fn types_of(
-    input: &PreDataInput,
-    ledger: &Ledger,
-) -> Result<crate::schema::copy_format::TypeMap> {
+fn types_of(input: &PreDataInput, ledger: &Ledger) -> Result<crate::schema::copy_format::TypeMap> {
     let read = || -> rusqlite::Result<Vec<Oid>> {
         ledger
             .connection()
@@ -291,7 +316,10 @@ fn types_of(
             .collect()
     };
     let oids = read().map_err(|error| sqlite_error("read", &error))?;
-    let mut source = input.means.source.session("restore pre-data", Profile::Catalog)?;
+    let mut source = input
+        .means
+        .source
+        .session("restore pre-data", Profile::Catalog)?;
     fetch_types(&mut source.client, Side::Source, &oids)
 }
 
@@ -310,7 +338,10 @@ fn write_format(
         .and_then(|mut statement| {
             statement
                 .query_map([oid], |row| {
-                    Ok(Column { attname: row.get(0)?, type_oid: row.get(1)? })
+                    Ok(Column {
+                        attname: row.get(0)?,
+                        type_oid: row.get(1)?,
+                    })
                 })?
                 .collect::<rusqlite::Result<Vec<Column>>>()
         })
@@ -332,7 +363,10 @@ fn write_format(
         Format::Text => "text",
         Format::Binary => "binary",
     };
-    let list: Vec<&str> = columns.iter().map(|column| column.attname.as_str()).collect();
+    let list: Vec<&str> = columns
+        .iter()
+        .map(|column| column.attname.as_str())
+        .collect();
     tx.prepare_cached(
         "insert or replace into s_copy (table_oid, columns, format, target_kind)
          values (?1, ?2, ?3, ?4)",
@@ -384,7 +418,9 @@ fn replan_split_tables(input: &PreDataInput, ledger: &mut Ledger) -> Result<()> 
             run.notice(
                 tx,
                 "copied from another snapshot",
-                &format!("Table {qname} was split and not complete: all its parts are copied again"),
+                &format!(
+                    "Table {qname} was split and not complete: all its parts are copied again"
+                ),
             )?;
         }
         Ok(tables)
@@ -407,7 +443,11 @@ fn replan_split_tables(input: &PreDataInput, ledger: &mut Ledger) -> Result<()> 
         .map_err(|error| sqlite_error("read", &error))?;
     if !kept.is_empty() {
         let shown: Vec<&str> = kept.iter().take(20).map(String::as_str).collect();
-        let more = if kept.len() > shown.len() { ", ..." } else { "" };
+        let more = if kept.len() > shown.len() {
+            ", ..."
+        } else {
+            ""
+        };
         log::warn!(
             "{} tables stay as an earlier snapshot had them: {}{more}",
             kept.len(),

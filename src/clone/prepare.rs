@@ -45,8 +45,14 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     let _source = canceller.register(Token::from_session(&source.session));
     let mut target = connect(leaf, &input.target, Side::Target)?;
     let _target = canceller.register(Token::from_session(&target.session));
-    log::info!("[SOURCE] Copying database from \"{}\"", input.source.safe_uri());
-    log::info!("[TARGET] Copying database into \"{}\"", input.target.safe_uri());
+    log::info!(
+        "[SOURCE] Copying database from \"{}\"",
+        input.source.safe_uri()
+    );
+    log::info!(
+        "[TARGET] Copying database into \"{}\"",
+        input.target.safe_uri()
+    );
     check::versions(&source.facts, &target.facts)?;
     check::not_the_same_database(
         (&mut source.session, &source.facts),
@@ -64,7 +70,11 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         found.has_attver,
         &SearchPlaces::from_environment(),
     )?;
-    log::info!("Using pg_dump and pg_restore {} at \"{}\"", tools.version, tools.dir.display());
+    log::info!(
+        "Using pg_dump and pg_restore {} at \"{}\"",
+        tools.version,
+        tools.dir.display()
+    );
     let setup = setup_of(input, &source.facts, &target.facts);
     let resumed = Setup::read(&ledger)?.filter(|_| Run::past(&ledger).ok() != Some(PastRun::None));
     match &resumed {
@@ -115,10 +125,18 @@ fn check_choices(settings: &CloneSettings) -> check::Choices {
 fn connect(leaf: &Leaf<'_>, conn: &ConnInfo, side: Side) -> Result<Connected> {
     let (first, pin): (wire::Session, Pin) = endpoint::find(conn, side, leaf.role.label())?;
     first.close();
-    let link = Link { conn: conn.pinned(&pin), pin, side };
+    let link = Link {
+        conn: conn.pinned(&pin),
+        pin,
+        side,
+    };
     let mut session = link.session(leaf.role.label(), Profile::Catalog)?;
     let facts = read_server_facts(&mut session.client, side)?;
-    Ok(Connected { link, session, facts })
+    Ok(Connected {
+        link,
+        session,
+        facts,
+    })
 }
 
 fn setup_of(input: &PrepareInput, source: &ServerFacts, target: &ServerFacts) -> Setup {
@@ -162,7 +180,11 @@ pub(super) fn refuse_resume_without_snapshot(
     claim: &Claim,
 ) -> Result<Option<String>> {
     let file = std::fs::read_to_string(claim.layout.snapshot()).unwrap_or_default();
-    let in_file = file.lines().next().map(str::trim).filter(|id| !id.is_empty());
+    let in_file = file
+        .lines()
+        .next()
+        .map(str::trim)
+        .filter(|id| !id.is_empty());
     if settings.switches.not_consistent {
         return Ok(None);
     }

@@ -27,7 +27,10 @@ pub(super) fn apply(ledger: &Ledger, target: &mut PgSession, run: Run) -> Result
 pub(super) fn apply_last(ledger: &Ledger, target: &mut PgSession, run: Run) -> Result<()> {
     apply_where(ledger, target, run, |property| {
         if property.name == READ_ONLY {
-            log::warn!("The source sets {READ_ONLY} = {}, so does the target now", property.value);
+            log::warn!(
+                "The source sets {READ_ONLY} = {}, so does the target now",
+                property.value
+            );
         }
         property.name == READ_ONLY
     })
@@ -39,9 +42,13 @@ fn apply_where(
     run: Run,
     mut wanted: impl FnMut(&Property) -> bool,
 ) -> Result<()> {
-    let database: String =
-        target.query_one("select pg_catalog.current_database()::text", &[])?.get(0);
-    for property in read(ledger)?.into_iter().filter(|property| wanted(property)) {
+    let database: String = target
+        .query_one("select pg_catalog.current_database()::text", &[])?
+        .get(0);
+    for property in read(ledger)?
+        .into_iter()
+        .filter(|property| wanted(property))
+    {
         let rows = target.query(
             include_str!("sql/find_setting.sql"),
             &[&property.name, &property.role.as_deref().unwrap_or("")],
@@ -52,13 +59,19 @@ fn apply_where(
         };
         if property.role.is_some() && !role_exists {
             let role = property.role.as_deref().unwrap_or("");
-            let why = format!("Setting {} of role {role} is left out: no such role", property.name);
+            let why = format!(
+                "Setting {} of role {role} is left out: no such role",
+                property.name
+            );
             log::warn!("{why}");
             run.notice(ledger.connection(), "database setting left out", &why)?;
             continue;
         }
         if !known && !property.name.contains('.') {
-            let why = format!("Setting {} is not known to the target and left out", property.name);
+            let why = format!(
+                "Setting {} is not known to the target and left out",
+                property.name
+            );
             log::warn!("{why}");
             run.notice(ledger.connection(), "database setting left out", &why)?;
             continue;
@@ -87,9 +100,19 @@ fn statement(database: &str, property: &Property, is_list: bool) -> String {
         // The stored value is a list of quoted names already; one literal would make it one name.
         let items: Vec<String> = split_list(&property.value)
             .iter()
-            .map(|item| if item.is_empty() { "''".to_owned() } else { quote::literal(item) })
+            .map(|item| {
+                if item.is_empty() {
+                    "''".to_owned()
+                } else {
+                    quote::literal(item)
+                }
+            })
             .collect();
-        if items.is_empty() { "''".to_owned() } else { items.join(", ") }
+        if items.is_empty() {
+            "''".to_owned()
+        } else {
+            items.join(", ")
+        }
     } else {
         quote::literal(&property.value)
     };
@@ -98,7 +121,10 @@ fn statement(database: &str, property: &Property, is_list: bool) -> String {
 
 /// A setting's name, quoted part by part: `my.custom` has two.
 fn setting_name(name: &str) -> String {
-    name.split('.').map(quote::ident).collect::<Vec<String>>().join(".")
+    name.split('.')
+        .map(quote::ident)
+        .collect::<Vec<String>>()
+        .join(".")
 }
 
 /// Splits `app, "B c", public` into raw names, as `SplitIdentifierString` of the server does.
@@ -147,7 +173,11 @@ fn read(ledger: &Ledger) -> Result<Vec<Property>> {
         .into_iter()
         .filter_map(|(role, setconfig)| {
             let (name, value) = setconfig.split_once('=')?;
-            Some(Property { role, name: name.to_owned(), value: value.to_owned() })
+            Some(Property {
+                role,
+                name: name.to_owned(),
+                value: value.to_owned(),
+            })
         })
         .collect())
 }

@@ -37,7 +37,11 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     };
     let plan = PlanOptions {
         version: from.version,
-        part_bytes: if input.prepared.can_leave_progress { input.settings.split_bytes } else { 0 },
+        part_bytes: if input.prepared.can_leave_progress {
+            input.settings.split_bytes
+        } else {
+            0
+        },
         max_parts: u64::from(input.settings.split_max_parts),
         skip_by_ctid: switches.skip_ctid_split,
     };
@@ -81,7 +85,9 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
 /// `--estimate-table-sizes` trusts the statistics of the source, so they are made first.
 fn analyze_source(input: &PreDataInput, canceller: &crate::pg::Canceller) -> Result<()> {
     if input.prepared.source.in_recovery {
-        log::warn!("The source is a standby and cannot be analyzed: its estimates are taken as they are");
+        log::warn!(
+            "The source is a standby and cannot be analyzed: its estimates are taken as they are"
+        );
         return Ok(());
     }
     log::info!("Analyzing the tables of the source, per --estimate-table-sizes");
@@ -107,7 +113,10 @@ fn totals(ledger: &Ledger) -> Result<(u64, u64)> {
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
         )
         .map(|(bytes, parts)| {
-            (u64::try_from(bytes).unwrap_or(0), u64::try_from(parts).unwrap_or(0))
+            (
+                u64::try_from(bytes).unwrap_or(0),
+                u64::try_from(parts).unwrap_or(0),
+            )
         })
         .map_err(|error| crate::catalog::sqlite_error("read", &error))
 }
@@ -125,13 +134,26 @@ pub(super) fn dump(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let settings = input.means.source.tool_settings(&input.means.uuid)?;
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
-    let run = ArchiveRun { tools: &input.prepared.tools, settings: &settings, dir: &dir, stop: &stopping };
+    let run = ArchiveRun {
+        tools: &input.prepared.tools,
+        settings: &settings,
+        dir: &dir,
+        stop: &stopping,
+    };
     let encoding = match input.prepared.encoding() {
         "SQL_ASCII" => None,
         _ => Some("UTF8".to_owned()),
     };
-    let snapshot = input.means.snapshot.clone().filter(|_| input.means.consistent);
-    run.dump(&DumpSettings { snapshot, encoding, exclude_schemas: Vec::new() })?;
+    let snapshot = input
+        .means
+        .snapshot
+        .clone()
+        .filter(|_| input.means.consistent);
+    run.dump(&DumpSettings {
+        snapshot,
+        encoding,
+        exclude_schemas: Vec::new(),
+    })?;
     input.means.run.mark(ledger.connection(), "dumped", "")?;
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     Step::Dump.add(ledger.connection(), elapsed_ms, 0)

@@ -21,7 +21,12 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let dir = SchemaDir::new(input.means.layout.schema());
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
-    let run = ArchiveRun { tools: &input.prepared.tools, settings: &settings, dir: &dir, stop: &stopping };
+    let run = ArchiveRun {
+        tools: &input.prepared.tools,
+        settings: &settings,
+        dir: &dir,
+        stop: &stopping,
+    };
     let passwords = if input.settings.switches.no_role_passwords {
         RolePasswords::LeaveOut
     } else {
@@ -34,10 +39,14 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
             error
         }
     })?;
-    let mut target = input.means.target.session(leaf.role.label(), Profile::TargetPlain)?;
+    let mut target = input
+        .means
+        .target
+        .session(leaf.role.label(), Profile::TargetPlain)?;
     let _registered = canceller.register(Token::from_session(&target));
-    let existing: BTreeSet<String> =
-        list_roles(&mut target.client, Side::Target)?.into_iter().collect();
+    let existing: BTreeSet<String> = list_roles(&mut target.client, Side::Target)?
+        .into_iter()
+        .collect();
     let statements = plan_replay(&text, &existing)?;
     target.batch_execute("begin")?;
     for statement in &statements {
@@ -48,16 +57,30 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
             continue;
         }
         log::info!("{}", statement.shown);
-        target.client.batch_execute(&statement.sql).map_err(|error| {
-            // The statement may hold a password's hash: only its masked form is shown.
-            let server = target_error(&error);
-            Error::new(crate::error::Kind::Target, format!("could not run \"{}\": {server}", statement.shown))
-                .with_sqlstate(error.code().map_or("XX000", postgres::error::SqlState::code))
-        })?;
+        target
+            .client
+            .batch_execute(&statement.sql)
+            .map_err(|error| {
+                // The statement may hold a password's hash: only its masked form is shown.
+                let server = target_error(&error);
+                Error::new(
+                    crate::error::Kind::Target,
+                    format!("could not run \"{}\": {server}", statement.shown),
+                )
+                .with_sqlstate(
+                    error
+                        .code()
+                        .map_or("XX000", postgres::error::SqlState::code),
+                )
+            })?;
     }
-    target.batch_execute("commit").context(|| "committing the roles".to_owned())
+    target
+        .batch_execute("commit")
+        .context(|| "committing the roles".to_owned())
 }
 
 fn target_error(error: &postgres::Error) -> String {
-    error.as_db_error().map_or_else(|| error.to_string(), |server| server.message().to_owned())
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |server| server.message().to_owned())
 }

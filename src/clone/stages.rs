@@ -17,7 +17,10 @@ const DEATHS_MAX: u32 = 6;
 
 /// What the user chose, as far as the order of things depends on it.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "independent switches of the user, no states")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the user, no states"
+)]
 pub struct Choices {
     /// `--table-jobs`.
     pub table_jobs: u32,
@@ -105,7 +108,11 @@ impl Stages {
 
     fn spawn(&mut self, role: Role, number: u32, successor: bool) -> Order {
         self.live.push((role, number));
-        Order::Spawn { role, number, successor }
+        Order::Spawn {
+            role,
+            number,
+            successor,
+        }
     }
 
     fn is_live(&self, role: Role) -> bool {
@@ -131,9 +138,7 @@ impl Stages {
                     "STEP 1: fetch source database tables, indexes, and sequences".to_owned(),
                 ),
                 self.spawn(Role::Fetch, 1, false),
-                Order::Say(
-                    "STEP 2: dump the source database schema (pre/post data)".to_owned(),
-                ),
+                Order::Say("STEP 2: dump the source database schema (pre/post data)".to_owned()),
                 self.spawn(Role::Dump, 1, false),
             ],
             Stage::PreData => vec![
@@ -176,9 +181,17 @@ impl Stages {
         let mut orders = Vec::new();
         let jobs = |wanted: u32, units: u64| wanted.min(u32::try_from(units).unwrap_or(u32::MAX));
         let copy = jobs(choices.table_jobs, planned.copies);
-        let blob = if choices.skip_blobs { 0 } else { jobs(choices.blob_jobs, planned.blobs) };
+        let blob = if choices.skip_blobs {
+            0
+        } else {
+            jobs(choices.blob_jobs, planned.blobs)
+        };
         let index = jobs(choices.index_jobs, planned.builds);
-        let vacuum = if choices.skip_vacuum { 0 } else { jobs(choices.table_jobs, planned.vacuums) };
+        let vacuum = if choices.skip_vacuum {
+            0
+        } else {
+            jobs(choices.table_jobs, planned.vacuums)
+        };
         orders.push(Order::Say(match copy {
             0 => "STEP 4: skipping COPY, no table selected".to_owned(),
             _ => format!("STEP 4: starting {copy} table-data COPY processes"),
@@ -220,7 +233,13 @@ impl Stages {
 
     /// Ends the snapshot's transaction as soon as nobody reads the source's tables any more.
     fn release_snapshot(&mut self) -> Vec<Order> {
-        let readers = [Role::Fetch, Role::Dump, Role::Copy, Role::Blob, Role::Extension];
+        let readers = [
+            Role::Fetch,
+            Role::Dump,
+            Role::Copy,
+            Role::Blob,
+            Role::Extension,
+        ];
         let needed = self.stage != Stage::Data || readers.iter().any(|role| self.is_live(*role));
         if needed || self.snapshot_dismissed || !self.is_live(Role::Snapshot) {
             return Vec::new();
@@ -236,17 +255,40 @@ impl Stages {
                 Stage::PartSnapshot => self.enter(Stage::Data),
                 _ => Vec::new(),
             },
-            Report::Planned { copies, parts, builds, vacuums, blobs, extensions, fresh: _ } => {
-                self.planned = Planned { copies, parts, builds, vacuums, blobs, extensions };
+            Report::Planned {
+                copies,
+                parts,
+                builds,
+                vacuums,
+                blobs,
+                extensions,
+                fresh: _,
+            } => {
+                self.planned = Planned {
+                    copies,
+                    parts,
+                    builds,
+                    vacuums,
+                    blobs,
+                    extensions,
+                };
                 Vec::new()
             }
             Report::GivenUp { error } => {
                 self.fail(error);
-                if self.choices.fail_fast { vec![Order::StopAll] } else { Vec::new() }
+                if self.choices.fail_fast {
+                    vec![Order::StopAll]
+                } else {
+                    Vec::new()
+                }
             }
             Report::Flawed { error } => {
                 self.flaw.get_or_insert(error);
-                if self.choices.fail_fast { vec![Order::StopAll] } else { Vec::new() }
+                if self.choices.fail_fast {
+                    vec![Order::StopAll]
+                } else {
+                    Vec::new()
+                }
             }
             Report::Redo if role == Role::PostData => {
                 // Only what a crash of the target undid: unlogged tables and what hangs on them.
@@ -330,7 +372,11 @@ impl Stages {
         self.fail(error);
         // Workers beside it finish what they can; everything else has nothing to go on with.
         let others_go_on = self.stage == Stage::Data && !self.choices.fail_fast;
-        if others_go_on { self.after_data() } else { vec![Order::StopAll] }
+        if others_go_on {
+            self.after_data()
+        } else {
+            vec![Order::StopAll]
+        }
     }
 
     fn crashed(&mut self, role: Role, number: u32, how: &str) -> Vec<Order> {
@@ -341,7 +387,11 @@ impl Stages {
             return self.failed(role, snapshot_lost(how));
         }
         self.deaths.push((role, number));
-        let deaths = self.deaths.iter().filter(|dead| **dead == (role, number)).count();
+        let deaths = self
+            .deaths
+            .iter()
+            .filter(|dead| **dead == (role, number))
+            .count();
         if u32::try_from(deaths).unwrap_or(u32::MAX) > DEATHS_MAX {
             let error = Error::internal(format!("{how}, for the {deaths}th time"))
                 .hint("Look at the log for what it was doing, then use --resume.");

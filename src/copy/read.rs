@@ -27,16 +27,18 @@ pub(super) fn begin(
     title: &str,
 ) -> Result<()> {
     let name = quote::literal(crate::wire::application_name(&application_name(title)));
-    let begin = format!(
-        "set application_name to {name}; begin isolation level repeatable read, read only"
-    );
+    let begin =
+        format!("set application_name to {name}; begin isolation level repeatable read, read only");
     let Some(snapshot) = snapshot else {
         session.simple(&begin)?;
         return Ok(());
     };
     session.simple(&begin)?;
     session
-        .simple(&format!("set transaction snapshot {}", quote::literal(snapshot)))
+        .simple(&format!(
+            "set transaction snapshot {}",
+            quote::literal(snapshot)
+        ))
         .map(|_| ())
         .map_err(|error| crate::snapshot::explain(snapshot, error))
 }
@@ -48,15 +50,27 @@ pub(super) fn lock(session: &mut wire::Session, tasks: &[Task]) -> Result<Vec<St
     if before.contains(&Standing::Dropped) {
         return Ok(before);
     }
-    let names: Vec<String> = tasks.iter().map(|task| format!("only {}", task.qname)).collect();
-    session.simple(&format!("lock table {} in access share mode", names.join(", ")))?;
+    let names: Vec<String> = tasks
+        .iter()
+        .map(|task| format!("only {}", task.qname))
+        .collect();
+    session.simple(&format!(
+        "lock table {} in access share mode",
+        names.join(", ")
+    ))?;
     look(session, tasks)
 }
 
 fn look(session: &mut wire::Session, tasks: &[Task]) -> Result<Vec<Standing>> {
     let values: Vec<String> = tasks
         .iter()
-        .map(|task| format!("({}::oid, {})", task.unit.table_oid, quote::literal(&task.qname)))
+        .map(|task| {
+            format!(
+                "({}::oid, {})",
+                task.unit.table_oid,
+                quote::literal(&task.qname)
+            )
+        })
         .collect();
     let results = session.simple(&format!(
         "select coalesce(pg_catalog.pg_relation_filenode(v.oid), 0),
@@ -64,16 +78,28 @@ fn look(session: &mut wire::Session, tasks: &[Task]) -> Result<Vec<Standing>> {
            from (values {}) as v (oid, name)",
         values.join(", ")
     ))?;
-    let rows = results.first().map(|result| result.rows.as_slice()).unwrap_or_default();
+    let rows = results
+        .first()
+        .map(|result| result.rows.as_slice())
+        .unwrap_or_default();
     if rows.len() != tasks.len() {
-        return Err(Error::internal("the source answered with another number of tables than asked"));
+        return Err(Error::internal(
+            "the source answered with another number of tables than asked",
+        ));
     }
-    tasks.iter().zip(rows).map(|(task, row)| standing(task, row)).collect()
+    tasks
+        .iter()
+        .zip(rows)
+        .map(|(task, row)| standing(task, row))
+        .collect()
 }
 
 fn standing(task: &Task, row: &[Option<String>]) -> Result<Standing> {
     let number = |position: usize| -> i64 {
-        row.get(position).and_then(Option::as_deref).and_then(|v| v.parse().ok()).unwrap_or(0)
+        row.get(position)
+            .and_then(Option::as_deref)
+            .and_then(|v| v.parse().ok())
+            .unwrap_or(0)
     };
     let (filenode, named) = (number(0), number(1));
     if filenode == 0 && named == 0 {
@@ -82,7 +108,10 @@ fn standing(task: &Task, row: &[Option<String>]) -> Result<Standing> {
     if named != i64::from(task.unit.table_oid) {
         return Err(Error::new(
             Kind::Source,
-            format!("the name {} no longer means the table that was to be copied", task.qname),
+            format!(
+                "the name {} no longer means the table that was to be copied",
+                task.qname
+            ),
         )
         .detail(format!(
             "The table had oid {}, the name now means oid {named}: it was renamed or replaced \
@@ -101,7 +130,10 @@ fn standing(task: &Task, row: &[Option<String>]) -> Result<Standing> {
 pub(super) fn rewritten_error(task: &Task) -> Error {
     Error::new(
         Kind::Source,
-        format!("table {} was truncated or rewritten after the snapshot", task.qname),
+        format!(
+            "table {} was truncated or rewritten after the snapshot",
+            task.qname
+        ),
     )
     .detail("The snapshot of this run sees no rows in it any more, although there were some.")
     .hint(

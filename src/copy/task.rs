@@ -72,9 +72,14 @@ impl Task {
                 })
                 .optional()
         };
-        read().map_err(|error| sqlite_error("read", &error))?.ok_or_else(|| {
-            Error::internal(format!("unit {} copies table {}, which the ledger lacks", unit.id, unit.table_oid))
-        })
+        read()
+            .map_err(|error| sqlite_error("read", &error))?
+            .ok_or_else(|| {
+                Error::internal(format!(
+                    "unit {} copies table {}, which the ledger lacks",
+                    unit.id, unit.table_oid
+                ))
+            })
     }
 
     /// Title for `ps` and `pg_stat_activity`.
@@ -82,7 +87,10 @@ impl Task {
         if self.unit.object == 0 {
             format!("copy {}", self.qname)
         } else {
-            format!("copy {} [{}/{}]", self.qname, self.unit.object, self.part_count)
+            format!(
+                "copy {} [{}/{}]",
+                self.qname, self.unit.object, self.part_count
+            )
         }
     }
 
@@ -109,7 +117,11 @@ impl Task {
 
     /// `COPY ... TO STDOUT` for the source.
     pub(super) fn copy_out_sql(&self) -> String {
-        let format = if self.is_binary { " with (format binary)" } else { "" };
+        let format = if self.is_binary {
+            " with (format binary)"
+        } else {
+            ""
+        };
         match (&self.condition, self.columns.as_str()) {
             (None, "") => format!("copy (select from only {}) to stdout{format}", self.qname),
             (None, columns) => format!("copy {} ({columns}) to stdout{format}", self.qname),
@@ -129,16 +141,26 @@ impl Task {
         if self.freezes(fresh) {
             options.push("freeze true");
         }
-        let options =
-            if options.is_empty() { String::new() } else { format!(" with ({})", options.join(", ")) };
-        let columns =
-            if self.columns.is_empty() { String::new() } else { format!(" ({})", self.columns) };
+        let options = if options.is_empty() {
+            String::new()
+        } else {
+            format!(" with ({})", options.join(", "))
+        };
+        let columns = if self.columns.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", self.columns)
+        };
         format!("copy {}{columns} from stdin{options}", self.target_qname)
     }
 
     /// `TRUNCATE` for the target.
     pub(super) fn truncate_sql(&self) -> String {
-        let only = if self.target_is_partitioned { "" } else { "only " };
+        let only = if self.target_is_partitioned {
+            ""
+        } else {
+            "only "
+        };
         format!("truncate {only}{}", self.target_qname)
     }
 }

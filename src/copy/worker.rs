@@ -61,7 +61,12 @@ fn group_of(worker: &mut Worker<'_, '_>, unit: Unit) -> Result<Vec<Unit>> {
         let task = Task::read(&worker.ledger, first.clone())?;
         if task.bytes <= unit::SMALL_TABLE_BYTES && !task.is_routed {
             let (run, number) = (worker.means.run, worker.leaf.number);
-            group.extend(unit::claim_small_tables(&mut worker.ledger, run, number, GROUP_MAX - 1)?);
+            group.extend(unit::claim_small_tables(
+                &mut worker.ledger,
+                run,
+                number,
+                GROUP_MAX - 1,
+            )?);
         }
     }
     Ok(group)
@@ -76,9 +81,15 @@ fn connect<'s>(
         let means = worker.means;
         let encoding = means.encoding.clone();
         let title = worker.leaf.role.label();
-        let source =
-            means.source.wire(title, &Profile::SourceCopy { encoding: encoding.clone() })?;
-        let target = means.target.wire(title, &Profile::TargetCopy { encoding })?;
+        let source = means.source.wire(
+            title,
+            &Profile::SourceCopy {
+                encoding: encoding.clone(),
+            },
+        )?;
+        let target = means
+            .target
+            .wire(title, &Profile::TargetCopy { encoding })?;
         worker::register_backends(
             &worker.ledger,
             &worker.activity,
@@ -86,8 +97,12 @@ fn connect<'s>(
             Some(target.backend_id().clone()),
         )?;
         let registered = (
-            worker.canceller.register(Token::Wire(source.session.cancel_token()?)),
-            worker.canceller.register(Token::Wire(target.session.cancel_token()?)),
+            worker
+                .canceller
+                .register(Token::Wire(source.session.cancel_token()?)),
+            worker
+                .canceller
+                .register(Token::Wire(target.session.cancel_token()?)),
         );
         *sessions = Some(Sessions {
             source: source.session,
@@ -95,7 +110,9 @@ fn connect<'s>(
             _registered: registered,
         });
     }
-    sessions.as_mut().ok_or_else(|| Error::internal("sessions vanished"))
+    sessions
+        .as_mut()
+        .ok_or_else(|| Error::internal("sessions vanished"))
 }
 
 /// Empties a table before its parts are copied again: written down first, as it destroys.
@@ -112,7 +129,10 @@ fn truncate(
     target
         .simple(&task.truncate_sql())
         .context(|| format!("emptying table {} before it is copied again", task.qname))?;
-    log::info!("Emptied table {} on the target, its parts are copied again", task.qname);
+    log::info!(
+        "Emptied table {} on the target, its parts are copied again",
+        task.qname
+    );
     worker.finish(Step::Copy, &[(unit, done(since, Moved::default(), None))])
 }
 
@@ -121,7 +141,12 @@ fn journal(connection: &rusqlite::Connection, run: Run, unit: &Unit) -> Result<(
         .execute(
             "insert or ignore into journal (at, run_id, action, table_oid, plan)
              values (?1, ?2, 'truncate', ?3, ?4)",
-            rusqlite::params![crate::sys::clock::epoch_ms(), run.id, unit.table_oid, unit.plan],
+            rusqlite::params![
+                crate::sys::clock::epoch_ms(),
+                run.id,
+                unit.table_oid,
+                unit.plan
+            ],
         )
         .map(|_| ())
         .map_err(|error| crate::catalog::sqlite_error("write", &error))
@@ -158,9 +183,15 @@ fn copy_group(
         && first.unit.attempts > 1
         && let Some(rows) = write::already_there(&mut open.target, &means.uuid, first)?
     {
-        log::info!("{} is on the target already, by its own record ({rows} rows)", first.title());
+        log::info!(
+            "{} is on the target already, by its own record ({rows} rows)",
+            first.title()
+        );
         let moved = Moved { rows, bytes: 0 };
-        return worker.finish(Step::Copy, &[(&first.unit, done(Instant::now(), moved, None))]);
+        return worker.finish(
+            Step::Copy,
+            &[(&first.unit, done(Instant::now(), moved, None))],
+        );
     }
     read::begin(&mut open.source, snapshot, &first.title())?;
     let standings = read::lock(&mut open.source, &tasks)
@@ -171,12 +202,23 @@ fn copy_group(
     }
     let open = connect(worker, sessions)?;
     let results = copy_all(worker, open, facts, (&tasks, &standings))?;
-    let units: Vec<(&Unit, Done)> =
-        tasks.iter().map(|task| &task.unit).zip(results.iter().cloned()).collect();
+    let units: Vec<(&Unit, Done)> = tasks
+        .iter()
+        .map(|task| &task.unit)
+        .zip(results.iter().cloned())
+        .collect();
     let snapshot = snapshot.map(str::to_owned);
     let units: Vec<(&Unit, Done)> = units
         .into_iter()
-        .map(|(unit, done)| (unit, Done { snapshot: snapshot.clone(), ..done }))
+        .map(|(unit, done)| {
+            (
+                unit,
+                Done {
+                    snapshot: snapshot.clone(),
+                    ..done
+                },
+            )
+        })
         .collect();
     worker.finish(Step::Copy, &units)?;
     for (task, done) in tasks.iter().zip(&results) {
@@ -203,10 +245,7 @@ enum Special {
 
 /// Finds out whether the (single) table has to be skipped or planned anew. A group with such a table
 /// fails as a whole, and its members are tried again one by one.
-fn special_case(
-    tasks: &[Task],
-    standings: &[Standing],
-) -> Result<Option<Special>> {
+fn special_case(tasks: &[Task], standings: &[Standing]) -> Result<Option<Special>> {
     let is_alone = tasks.len() == 1;
     for (task, standing) in tasks.iter().zip(standings) {
         let unit = task.unit.clone();
@@ -216,7 +255,10 @@ fn special_case(
             _ if !is_alone => {
                 return Err(Error::new(
                     crate::error::Kind::Source,
-                    format!("table {} changed on the source after the run began", task.qname),
+                    format!(
+                        "table {} changed on the source after the run began",
+                        task.qname
+                    ),
                 ));
             }
             Standing::Dropped => return Ok(Some(Special::Dropped(unit, task.qname.clone()))),
@@ -274,16 +316,26 @@ fn copy_all(
             total += bytes;
             if noted.elapsed().as_millis() >= NOTE_EVERY_MS {
                 noted = Instant::now();
-                worker.activity.progress(worker.ledger.connection(), total)?;
+                worker
+                    .activity
+                    .progress(worker.ledger.connection(), total)?;
                 worker.leaf.check()?;
             }
             Ok(())
         };
-        let moved =
-            write::copy(&mut open.source, &mut open.target, task, facts.fresh, &mut on_bytes)
-                .context(|| format!("copying table {}", task.qname))?;
+        let moved = write::copy(
+            &mut open.source,
+            &mut open.target,
+            task,
+            facts.fresh,
+            &mut on_bytes,
+        )
+        .context(|| format!("copying table {}", task.qname))?;
         let snapshot_is_older = means.consistent;
-        if *standing == Standing::Rewritten && moved.rows == 0 && task.bytes > 0 && snapshot_is_older
+        if *standing == Standing::Rewritten
+            && moved.rows == 0
+            && task.bytes > 0
+            && snapshot_is_older
         {
             return Err(read::rewritten_error(task));
         }

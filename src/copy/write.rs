@@ -32,10 +32,17 @@ pub(super) fn already_there(
     uuid: &str,
     task: &Task,
 ) -> Result<Option<u64>> {
-    let results = session
-        .simple(&format!("select rows from pgcopydb.progress where {}", progress_key(uuid, task)))?;
-    let row = results.first().and_then(|result| result.rows.first()).and_then(|row| row.first());
-    Ok(row.and_then(Option::as_deref).and_then(|rows| rows.parse().ok()))
+    let results = session.simple(&format!(
+        "select rows from pgcopydb.progress where {}",
+        progress_key(uuid, task)
+    ))?;
+    let row = results
+        .first()
+        .and_then(|result| result.rows.first())
+        .and_then(|row| row.first());
+    Ok(row
+        .and_then(Option::as_deref)
+        .and_then(|rows| rows.parse().ok()))
 }
 
 /// Copies one unit inside transactions that are open on both sides. Errors: the side that failed;
@@ -58,7 +65,10 @@ pub(super) fn copy(
     if read != written {
         return Err(Error::new(
             Kind::Target,
-            format!("the source sent {read} rows of {}, the target took {written}", task.qname),
+            format!(
+                "the source sent {read} rows of {}, the target took {written}",
+                task.qname
+            ),
         )
         .hint("Look for triggers or rules on the target table."));
     }

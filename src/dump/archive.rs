@@ -4,8 +4,8 @@
 //! all with mode 0600, as an archive can hold connection strings and passwords; reads them back. Runs
 //! tools against source or target. Must not decide what is restored: lists come from `list_plan`.
 
-use crate::dump::archive_list::{Entry, Section, assign_sections, parse, parse_dump_ids};
 use crate::conninfo::ToolSettings;
+use crate::dump::archive_list::{Entry, Section, assign_sections, parse, parse_dump_ids};
 use crate::dump::run::{StdoutTo, ToolOutcome, ToolRun, check};
 use crate::dump::tools::Tools;
 use crate::error::{Error, Kind, Result};

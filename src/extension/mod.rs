@@ -37,26 +37,43 @@ fn one(worker: &mut Worker<'_, '_>, unit: &Unit) -> Result<()> {
     let name: String = worker
         .ledger
         .connection()
-        .query_row("select extname from s_extension where oid = ?1", [unit.object], |row| row.get(0))
+        .query_row(
+            "select extname from s_extension where oid = ?1",
+            [unit.object],
+            |row| row.get(0),
+        )
         .map_err(|error| sqlite_error("read", &error))?;
     worker.begin(&format!("copy extension {name}"), Some(unit.id))?;
     let title = worker.leaf.role.label();
     let encoding = means.encoding.clone();
-    let mut source = means.source.wire(title, &Profile::SourceCopy { encoding: encoding.clone() })?;
-    let mut target = means.target.wire(title, &Profile::TargetCopy { encoding })?;
+    let mut source = means.source.wire(
+        title,
+        &Profile::SourceCopy {
+            encoding: encoding.clone(),
+        },
+    )?;
+    let mut target = means
+        .target
+        .wire(title, &Profile::TargetCopy { encoding })?;
     worker::register_backends(
         &worker.ledger,
         &worker.activity,
         Some(source.backend_id().clone()),
         Some(target.backend_id().clone()),
     )?;
-    let _source = worker.canceller.register(Token::Wire(source.session.cancel_token()?));
-    let _target = worker.canceller.register(Token::Wire(target.session.cancel_token()?));
+    let _source = worker
+        .canceller
+        .register(Token::Wire(source.session.cancel_token()?));
+    let _target = worker
+        .canceller
+        .register(Token::Wire(target.session.cancel_token()?));
     let (source, target) = (&mut source.session, &mut target.session);
     source.simple("begin isolation level repeatable read, read only")?;
     if let Some(id) = means.snapshot.as_deref().filter(|_| means.consistent) {
         let sql = format!("set transaction snapshot {}", quote::literal(id));
-        source.simple(&sql).map_err(|error| crate::snapshot::explain(id, error))?;
+        source
+            .simple(&sql)
+            .map_err(|error| crate::snapshot::explain(id, error))?;
     }
     target.simple("begin")?;
     let mark = format!(
@@ -65,7 +82,10 @@ fn one(worker: &mut Worker<'_, '_>, unit: &Unit) -> Result<()> {
         quote::literal(&means.uuid),
         unit.object
     );
-    let is_new = target.simple(&mark)?.first().is_some_and(|result| result.tag == "INSERT 0 1");
+    let is_new = target
+        .simple(&mark)?
+        .first()
+        .is_some_and(|result| result.tag == "INSERT 0 1");
     let mut bytes = 0;
     if is_new {
         for config in configs(&worker.ledger, unit)? {
@@ -77,7 +97,17 @@ fn one(worker: &mut Worker<'_, '_>, unit: &Unit) -> Result<()> {
     source.simple("commit")?;
     log::info!("Copied the configuration of extension \"{name}\"");
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-    worker.finish(Step::Copy, &[(unit, Done { bytes, elapsed_ms, ..Done::default() })])
+    worker.finish(
+        Step::Copy,
+        &[(
+            unit,
+            Done {
+                bytes,
+                elapsed_ms,
+                ..Done::default()
+            },
+        )],
+    )
 }
 
 fn configs(ledger: &Ledger, unit: &Unit) -> Result<Vec<Config>> {
@@ -89,7 +119,11 @@ fn configs(ledger: &Ledger, unit: &Unit) -> Result<Vec<Config>> {
                   order by position",
             )?
             .query_map([unit.object], |row| {
-                Ok(Config { qname: row.get(0)?, relkind: row.get(1)?, condition: row.get(2)? })
+                Ok(Config {
+                    qname: row.get(0)?,
+                    relkind: row.get(1)?,
+                    condition: row.get(2)?,
+                })
             })?
             .collect()
     };
@@ -98,7 +132,9 @@ fn configs(ledger: &Ledger, unit: &Unit) -> Result<Vec<Config>> {
 
 fn first_value(session: &mut wire::Session, sql: &str) -> Result<String> {
     let results = session.simple(sql)?;
-    let value = results.first().and_then(|result| result.rows.first()?.first()?.clone());
+    let value = results
+        .first()
+        .and_then(|result| result.rows.first()?.first()?.clone());
     value.ok_or_else(|| Error::internal("a query gave no value"))
 }
 
@@ -107,10 +143,15 @@ fn copy_config(
     config: &Config,
 ) -> Result<u64> {
     if config.relkind == "S" {
-        let sql = format!("select last_value || ', ' || is_called from {}", config.qname);
+        let sql = format!(
+            "select last_value || ', ' || is_called from {}",
+            config.qname
+        );
         let value = first_value(source, &sql)?;
         let name = quote::literal(&config.qname);
-        target.simple(&format!("select pg_catalog.setval({name}::pg_catalog.regclass, {value})"))?;
+        target.simple(&format!(
+            "select pg_catalog.setval({name}::pg_catalog.regclass, {value})"
+        ))?;
         return Ok(0);
     }
     let columns = common_columns((source, target), config)?;
@@ -119,8 +160,9 @@ fn copy_config(
         "create temporary table pgcopydb_config on commit drop as \
          select {columns} from only {qname} where false"
     ))?;
-    let mut out = source
-        .copy_out(&format!("copy (select {columns} from only {qname} {condition}) to stdout"))?;
+    let mut out = source.copy_out(&format!(
+        "copy (select {columns} from only {qname} {condition}) to stdout"
+    ))?;
     let mut into = target.copy_in("copy pg_temp.pgcopydb_config from stdin")?;
     let bytes = relay::relay(&mut out, &mut into, &mut |_| Ok(()))?;
     out.finish()?;
@@ -147,6 +189,9 @@ fn common_columns(
     let ours = first_value(source, &sql)?;
     let theirs = first_value(target, &sql)?;
     let theirs: Vec<&str> = theirs.split(", ").collect();
-    let common: Vec<&str> = ours.split(", ").filter(|name| theirs.contains(name)).collect();
+    let common: Vec<&str> = ours
+        .split(", ")
+        .filter(|name| theirs.contains(name))
+        .collect();
     Ok(common.join(", "))
 }

@@ -40,8 +40,12 @@ struct Table {
 pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: &IndexFacts) -> Result<()> {
     /// Constraints first: they are quick and let others go on.
     const KINDS: &[Kind] = &[Kind::Constraint, Kind::Index, Kind::Fkey, Kind::Validate];
-    let mut worker =
-        Worker::start(leaf, means, KINDS, &[Kind::Truncate, Kind::Copy, Kind::Vacuum])?;
+    let mut worker = Worker::start(
+        leaf,
+        means,
+        KINDS,
+        &[Kind::Truncate, Kind::Copy, Kind::Vacuum],
+    )?;
     let mut target = None;
     while let Some(unit) = worker.next()? {
         if let Err(error) = one(&mut worker, &mut target, facts, &unit) {
@@ -61,13 +65,21 @@ fn connect<'t>(
         let profile = Profile::TargetBuild {
             maintenance_work_mem: facts.maintenance_work_mem.clone(),
         };
-        let session = worker.means.target.session(worker.leaf.role.label(), profile)?;
+        let session = worker
+            .means
+            .target
+            .session(worker.leaf.role.label(), profile)?;
         let backend = session.backend_id().clone();
         worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;
         let registered = worker.canceller.register(Token::from_session(&session));
-        *target = Some(Target { session, _registered: registered });
+        *target = Some(Target {
+            session,
+            _registered: registered,
+        });
     }
-    let open = target.as_mut().ok_or_else(|| Error::internal("a session vanished"))?;
+    let open = target
+        .as_mut()
+        .ok_or_else(|| Error::internal("a session vanished"))?;
     Ok(&mut open.session)
 }
 
@@ -89,10 +101,16 @@ fn one(
     };
     match unit.kind {
         Kind::Index => {
-            let item = items.first().ok_or_else(|| Error::internal("an index without statement"))?;
+            let item = items
+                .first()
+                .ok_or_else(|| Error::internal("an index without statement"))?;
             worker.begin(&format!("create index {}", item.name), Some(unit.id))?;
             create_index(session, &table, item, (look, unit.attempts))?;
-            log::info!("CREATE INDEX {}: {}", item.name, pretty_ms(done(since).elapsed_ms).trim());
+            log::info!(
+                "CREATE INDEX {}: {}",
+                item.name,
+                pretty_ms(done(since).elapsed_ms).trim()
+            );
             worker.finish(Step::Index, &[(unit, done(since))])
         }
         Kind::Validate => validate(worker, target, facts, (unit, &table)),
@@ -101,7 +119,11 @@ fn one(
             for item in &items {
                 add_constraint(session, &table, item, look)?;
             }
-            notice!("Constraints of {}: {}", table.qname, pretty_ms(done(since).elapsed_ms).trim());
+            notice!(
+                "Constraints of {}: {}",
+                table.qname,
+                pretty_ms(done(since).elapsed_ms).trim()
+            );
             worker.finish(Step::Constraint, &[(unit, done(since))])
         }
     }
@@ -115,7 +137,11 @@ fn table_of(worker: &Worker<'_, '_>, unit: &Unit) -> Result<Table> {
         .and_then(|mut statement| {
             statement
                 .query_row([unit.table_oid], |row| {
-                    Ok(Table { nspname: row.get(0)?, relname: row.get(1)?, qname: row.get(2)? })
+                    Ok(Table {
+                        nspname: row.get(0)?,
+                        relname: row.get(1)?,
+                        qname: row.get(2)?,
+                    })
                 })
                 .optional()
         })
@@ -172,7 +198,10 @@ fn create_index(
             Found::Valid(definition) => {
                 return Err(Error::new(
                     crate::error::Kind::Target,
-                    format!("index {} is on the target with another definition", item.name),
+                    format!(
+                        "index {} is on the target with another definition",
+                        item.name
+                    ),
                 )
                 .detail(format!("There: {definition}"))
                 .hint("Drop or rename it on the target, then use --resume."));
@@ -188,12 +217,7 @@ fn same(statement: &str, definition: &str) -> bool {
 }
 
 /// Adds a constraint and what hangs on it; statements after the first one may be repeated.
-fn add_constraint(
-    session: &mut PgSession,
-    table: &Table,
-    item: &Item,
-    look: bool,
-) -> Result<()> {
+fn add_constraint(session: &mut PgSession, table: &Table, item: &Item, look: bool) -> Result<()> {
     let context = || format!("adding constraint {} of table {}", item.name, table.qname);
     let (first, rest) = item
         .statements
@@ -202,7 +226,9 @@ fn add_constraint(
     let names = (table.nspname.as_str(), table.relname.as_str());
     let is_there = look
         && item.is_constraint
-        && existing::find_constraint(session, names, &item.raw_name).context(context)?.is_some();
+        && existing::find_constraint(session, names, &item.raw_name)
+            .context(context)?
+            .is_some();
     if !is_there {
         let first = std::slice::from_ref(first);
         execute_in(session, item.tablespace.as_deref(), first).context(context)?;
@@ -223,10 +249,15 @@ fn validate(
 ) -> Result<()> {
     let since = Instant::now();
     let items = unit.items()?;
-    let item = items.first().ok_or_else(|| Error::internal("a foreign key without statement"))?;
+    let item = items
+        .first()
+        .ok_or_else(|| Error::internal("a foreign key without statement"))?;
     worker.begin(&format!("validate {}", item.name), Some(unit.id))?;
     let session = connect(worker, target, facts)?;
-    let result = item.statements.iter().try_for_each(|statement| execute(session, statement));
+    let result = item
+        .statements
+        .iter()
+        .try_for_each(|statement| execute(session, statement));
     match result {
         Ok(()) => {
             let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
@@ -236,7 +267,10 @@ fn validate(
                 table.qname,
                 pretty_ms(elapsed_ms).trim()
             );
-            let done = Done { elapsed_ms, ..Done::default() };
+            let done = Done {
+                elapsed_ms,
+                ..Done::default()
+            };
             worker.finish(Step::Constraint, &[(unit, done)])
         }
         Err(error) if error.sqlstate() == Some("23503") => {

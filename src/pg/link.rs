@@ -57,26 +57,45 @@ impl Link {
     /// Opens a session for ordinary queries. A server that is away is waited for.
     pub fn session(&self, title: &str, profile: Profile) -> Result<PgSession> {
         let name = application_name(title);
-        with_backoff(RECONNECT_BUDGET, &self.what(), &wire::stop_requested, || {
-            connect(&self.conn, &self.pin, self.side, &name, &profile)
-        })
+        with_backoff(
+            RECONNECT_BUDGET,
+            &self.what(),
+            &wire::stop_requested,
+            || connect(&self.conn, &self.pin, self.side, &name, &profile),
+        )
     }
 
     /// Opens a session for streaming. A server that is away is waited for.
     pub fn wire(&self, title: &str, profile: &Profile) -> Result<WireSession> {
         let name = application_name(title);
-        with_backoff(RECONNECT_BUDGET, &self.what(), &wire::stop_requested, || {
-            let (mut session, _) = wire::Session::connect(&self.conn, self.side, &name, &[])?;
-            let encoding = session.parameter("server_encoding").unwrap_or("").to_owned();
-            session.simple(&profile.statements(session.server_version(), &encoding))?;
-            let results = session.simple(WHO_AM_I)?;
-            let start = results.first().and_then(|result| result.rows.first()?.first()?.clone());
-            let start = start.ok_or_else(|| {
-                Error::new(self.side.kind(), "a session does not find itself in pg_stat_activity")
-            })?;
-            let backend = BackendId { pid: session.backend_pid(), start };
-            Ok(WireSession { session, backend })
-        })
+        with_backoff(
+            RECONNECT_BUDGET,
+            &self.what(),
+            &wire::stop_requested,
+            || {
+                let (mut session, _) = wire::Session::connect(&self.conn, self.side, &name, &[])?;
+                let encoding = session
+                    .parameter("server_encoding")
+                    .unwrap_or("")
+                    .to_owned();
+                session.simple(&profile.statements(session.server_version(), &encoding))?;
+                let results = session.simple(WHO_AM_I)?;
+                let start = results
+                    .first()
+                    .and_then(|result| result.rows.first()?.first()?.clone());
+                let start = start.ok_or_else(|| {
+                    Error::new(
+                        self.side.kind(),
+                        "a session does not find itself in pg_stat_activity",
+                    )
+                })?;
+                let backend = BackendId {
+                    pid: session.backend_pid(),
+                    start,
+                };
+                Ok(WireSession { session, backend })
+            },
+        )
     }
 
     /// What PostgreSQL's own tools are given to reach this server.
@@ -86,7 +105,10 @@ impl Link {
         let mut settings = self.conn.tool_settings()?;
         settings.env_remove.retain(|name| name != "PGAPPNAME");
         settings.env.retain(|(name, _)| name != "PGAPPNAME");
-        settings.env.push(("PGAPPNAME".to_owned(), application_name(&format!("tool {tag}"))));
+        settings.env.push((
+            "PGAPPNAME".to_owned(),
+            application_name(&format!("tool {tag}")),
+        ));
         Ok(settings)
     }
 }

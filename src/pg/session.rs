@@ -80,7 +80,10 @@ pub fn connect(
         side,
         backend_pid: 0,
         server_version: zero,
-        backend: BackendId { pid: 0, start: String::new() },
+        backend: BackendId {
+            pid: 0,
+            start: String::new(),
+        },
         tls,
     };
     let row = session.query_one(
@@ -99,7 +102,10 @@ pub fn connect(
     session.server_version = PgVersion(u32::try_from(version).unwrap_or(0));
     let encoding: String = row.try_get(2).map_err(unreadable)?;
     let start: Option<String> = row.try_get(3).map_err(unreadable)?;
-    session.backend = BackendId { pid: session.backend_pid, start: start.unwrap_or_default() };
+    session.backend = BackendId {
+        pid: session.backend_pid,
+        start: start.unwrap_or_default(),
+    };
     session.batch_execute(&profile.statements(session.server_version, &encoding))?;
     Ok(session)
 }

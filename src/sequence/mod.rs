@@ -34,8 +34,10 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
             leaf.check()?;
             let values = schema::read_sequence_values(&mut source.client, Side::Source, batch)
                 .context(|| "reading sequences on the source".to_owned())?;
-            let names: HashMap<Oid, &str> =
-                batch.iter().map(|(oid, qname)| (*oid, qname.as_str())).collect();
+            let names: HashMap<Oid, &str> = batch
+                .iter()
+                .map(|(oid, qname)| (*oid, qname.as_str()))
+                .collect();
             let calls: Vec<String> = values
                 .iter()
                 .filter_map(|value| {

@@ -32,11 +32,15 @@ pub fn hold(leaf: &mut Leaf<'_>, source: &Link, layout: &Layout, run: Run) -> Re
     while leaf.nap(Duration::from_millis(50)).is_ok() {
         if asked.elapsed() >= ALIVE_EVERY {
             asked = Instant::now();
-            session.batch_execute("select 1").map_err(|error| lost(&id, &error))?;
+            session
+                .batch_execute("select 1")
+                .map_err(|error| lost(&id, &error))?;
         }
     }
     let _gone = std::fs::remove_file(layout.snapshot());
-    session.batch_execute("commit").map_err(|error| lost(&id, &error))
+    session
+        .batch_execute("commit")
+        .map_err(|error| lost(&id, &error))
 }
 
 /// Makes a transaction that has just begun read with a snapshot.
@@ -61,8 +65,11 @@ pub fn explain(id: &str, error: Error) -> Error {
 }
 
 fn lost(id: &str, error: &Error) -> Error {
-    Error::new(Kind::Source, format!("the session that holds snapshot \"{id}\" was lost"))
-        .detail(error.message().to_owned())
-        .hint("Use --resume --not-consistent to go on without that snapshot.")
-        .snapshot_lost()
+    Error::new(
+        Kind::Source,
+        format!("the session that holds snapshot \"{id}\" was lost"),
+    )
+    .detail(error.message().to_owned())
+    .hint("Use --resume --not-consistent to go on without that snapshot.")
+    .snapshot_lost()
 }

@@ -6,10 +6,10 @@
 use super::report::Report;
 use super::role::Role;
 use crate::error::{Error, Kind, Result};
+use crate::notice;
 use crate::sys::fork::{self, Reporter};
 use crate::sys::reap::Child;
 use crate::sys::{clock, proc, signal, title};
-use crate::{logging, notice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -106,10 +106,7 @@ pub fn spawn(
         let (report, code) = match body(&mut leaf) {
             Ok(()) => (Report::Done, 0),
             Err(error) => {
-                // A stop is the supervisor's to announce, once, for all.
-                if !matches!(error.kind(), Kind::Stopped(_)) && !leaf.stopping() {
-                    logging::report_error(&error, false);
-                }
+                // The supervisor prints it: as what ends the run, or as one more error.
                 let code = i32::from(error.kind().exit_code());
                 (Report::Failed { error }, code)
             }

@@ -7,9 +7,9 @@
 use super::report::Report;
 use super::role::Role;
 use crate::error::{Error, Kind, Result};
-use crate::notice;
 use crate::sys::reap::{self, Child, Ended};
 use crate::sys::signal;
+use crate::{logging, notice};
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -171,6 +171,13 @@ impl Loop<'_> {
             events.push(Event::Ended(role, number, self.end_of(&running, ended)));
         }
         for event in events {
+            if let Event::Ended(_, _, End::Failed(error)) = &event
+                && self.machine.failure().is_some()
+                && self.stop.is_none()
+            {
+                // The first failure ends the run and is printed by the main program.
+                logging::report_error(error, false);
+            }
             if let Event::Report(role, _, report) = &event
                 && let Err(error) = self.host.note(*role, report)
             {

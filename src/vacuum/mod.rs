@@ -18,7 +18,9 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
     let mut worker = Worker::start(leaf, means, &[Kind::Vacuum], UPSTREAM)?;
     let mut target: Option<(PgSession, Registration)> = None;
     while let Some(unit) = worker.next()? {
-        let Err(error) = one(&mut worker, &mut target, &unit) else { continue };
+        let Err(error) = one(&mut worker, &mut target, &unit) else {
+            continue;
+        };
         target = None;
         if unit.claims < 2 || matches!(retry::policy(&error), Retry::Soon | Retry::Backoff) {
             worker.failed(&[unit], error)?;
@@ -50,20 +52,40 @@ fn one(
         .map_err(|error| sqlite_error("read", &error))?;
     worker.begin(&format!("VACUUM ANALYZE {qname}"), Some(unit.id))?;
     if target.is_none() {
-        let profile = Profile::TargetBuild { maintenance_work_mem: None };
-        let session = worker.means.target.session(worker.leaf.role.label(), profile)?;
+        let profile = Profile::TargetBuild {
+            maintenance_work_mem: None,
+        };
+        let session = worker
+            .means
+            .target
+            .session(worker.leaf.role.label(), profile)?;
         let backend = session.backend_id().clone();
         worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;
         let registered = worker.canceller.register(Token::from_session(&session));
         *target = Some((session, registered));
     }
-    let (session, _) = target.as_mut().ok_or_else(|| Error::internal("a session vanished"))?;
+    let (session, _) = target
+        .as_mut()
+        .ok_or_else(|| Error::internal("a session vanished"))?;
     // Parts arrive unfrozen, as freezing on arrival needs the TRUNCATE in the same transaction.
-    let options = if is_split { "freeze, analyze" } else { "analyze" };
+    let options = if is_split {
+        "freeze, analyze"
+    } else {
+        "analyze"
+    };
     let statement = format!("vacuum ({options}) {qname}");
     sql!("{statement}");
     session.batch_execute(&statement)?;
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     notice!("VACUUM ANALYZE {qname}: {elapsed_ms} ms");
-    worker.finish(Step::Vacuum, &[(unit, Done { elapsed_ms, ..Done::default() })])
+    worker.finish(
+        Step::Vacuum,
+        &[(
+            unit,
+            Done {
+                elapsed_ms,
+                ..Done::default()
+            },
+        )],
+    )
 }

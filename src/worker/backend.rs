@@ -32,7 +32,10 @@ fn end_on(leaf: &Leaf<'_>, link: &Link, backends: &[&BackendId]) -> Result<()> {
         return Ok(());
     }
     let pids: Vec<i32> = backends.iter().map(|backend| backend.pid).collect();
-    let starts: Vec<String> = backends.iter().map(|backend| backend.start.clone()).collect();
+    let starts: Vec<String> = backends
+        .iter()
+        .map(|backend| backend.start.clone())
+        .collect();
     let mut session = link.session(leaf.role.label(), Profile::Catalog)?;
     let since = Instant::now();
     loop {
@@ -48,7 +51,10 @@ fn end_on(leaf: &Leaf<'_>, link: &Link, backends: &[&BackendId]) -> Result<()> {
                 link.side.kind(),
                 format!("server process {pid} of a worker that died does not end"),
             )
-            .hint(format!("Look at it in pg_stat_activity on the {}, then use --resume.", link.side)));
+            .hint(format!(
+                "Look at it in pg_stat_activity on the {}, then use --resume.",
+                link.side
+            )));
         }
         leaf.nap(Duration::from_millis(20))?;
     }

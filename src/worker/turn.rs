@@ -47,7 +47,10 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
     ) -> Result<Self> {
         let canceller = super::enter(leaf)?;
         let mut ledger = Ledger::open(&means.layout.ledger())?;
-        let activity = Activity { role: leaf.role.key(), worker: leaf.number };
+        let activity = Activity {
+            role: leaf.role.key(),
+            worker: leaf.number,
+        };
         if leaf.successor {
             let left = activity.backends(&ledger)?;
             backend::end_backends(leaf, &means.source, &means.target, &[left])?;
@@ -58,15 +61,27 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
             }
             means.bells.ring_all();
         }
-        Ok(Self { leaf, means, ledger, activity, canceller, kinds, upstream })
+        Ok(Self {
+            leaf,
+            means,
+            ledger,
+            activity,
+            canceller,
+            kinds,
+            upstream,
+        })
     }
 
     /// Claims the next unit, waiting for one to become ready; `None` when the stage is over. Blocks.
     pub fn next(&mut self) -> Result<Option<Unit>> {
         loop {
             self.leaf.check()?;
-            let claimed =
-                unit::claim(&mut self.ledger, self.means.run, self.leaf.number, self.kinds)?;
+            let claimed = unit::claim(
+                &mut self.ledger,
+                self.means.run,
+                self.leaf.number,
+                self.kinds,
+            )?;
             if claimed.is_some() {
                 return Ok(claimed);
             }
@@ -99,7 +114,8 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
     /// Says what this worker does now, in `ps` and in the ledger.
     pub fn begin(&mut self, title: &str, unit: Option<i64>) -> Result<()> {
         self.leaf.set_title(title);
-        self.activity.begin(self.ledger.connection(), self.means.run, title, unit)
+        self.activity
+            .begin(self.ledger.connection(), self.means.run, title, unit)
     }
 
     /// Marks units as done after the target has committed them, adds their time to a step, and tells
@@ -135,14 +151,21 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
         }
         let claims = units.iter().map(|unit| unit.claims).max().unwrap_or(1);
         let passing = !matches!(retry::policy(&error), Retry::Never);
-        let again = if passing { claims < TRIES_MAX } else { claims < 2 };
+        let again = if passing {
+            claims < TRIES_MAX
+        } else {
+            claims < 2
+        };
         if is_ours(&error) {
             self.give_back(units, &error)?;
             return Err(error);
         }
         if again {
             log::warn!("{error}");
-            log::warn!("Trying again what failed (attempt {} of this run)", claims + 1);
+            log::warn!(
+                "Trying again what failed (attempt {} of this run)",
+                claims + 1
+            );
             if passing {
                 let wait = Duration::from_millis(250) * 2_u32.saturating_pow(claims.min(8));
                 self.leaf.nap(wait.min(BACKOFF_MAX))?;
@@ -153,17 +176,25 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
             log::error!("{line}");
         }
         self.ledger.write(|tx| {
-            units.iter().try_for_each(|unit| unit::give_up(tx, unit, &error))
+            units
+                .iter()
+                .try_for_each(|unit| unit::give_up(tx, unit, &error))
         })?;
         self.leaf.report(&Report::GivenUp { error });
         Ok(())
     }
 
     fn give_back(&mut self, units: &[Unit], error: &Error) -> Result<()> {
-        self.ledger
-            .write(|tx| units.iter().try_for_each(|unit| unit::release(tx, unit, error)))?;
+        self.ledger.write(|tx| {
+            units
+                .iter()
+                .try_for_each(|unit| unit::release(tx, unit, error))
+        })?;
         self.means.bells.ring(
-            &units.iter().map(|unit| (unit.kind, unit.id)).collect::<Vec<(Kind, i64)>>(),
+            &units
+                .iter()
+                .map(|unit| (unit.kind, unit.id))
+                .collect::<Vec<(Kind, i64)>>(),
         );
         Ok(())
     }
@@ -172,6 +203,8 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
 /// Errors that no other unit can escape: the ledger, the snapshot, a stop.
 fn is_ours(error: &Error) -> bool {
     use crate::error::Kind as ErrorKind;
-    matches!(error.kind(), ErrorKind::BadState | ErrorKind::Stopped(_) | ErrorKind::BadArgs)
-        || error.is_snapshot_lost()
+    matches!(
+        error.kind(),
+        ErrorKind::BadState | ErrorKind::Stopped(_) | ErrorKind::BadArgs
+    ) || error.is_snapshot_lost()
 }

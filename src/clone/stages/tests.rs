@@ -16,14 +16,26 @@ fn choices() -> Choices {
 }
 
 fn planned(copies: u64, blobs: u64) -> Report {
-    Report::Planned { copies, parts: 0, builds: copies, vacuums: copies, blobs, extensions: 0, fresh: true }
+    Report::Planned {
+        copies,
+        parts: 0,
+        builds: copies,
+        vacuums: copies,
+        blobs,
+        extensions: 0,
+        fresh: true,
+    }
 }
 
 fn spawned(orders: &[Order]) -> Vec<(Role, u32, bool)> {
     orders
         .iter()
         .filter_map(|order| match order {
-            Order::Spawn { role, number, successor } => Some((*role, *number, *successor)),
+            Order::Spawn {
+                role,
+                number,
+                successor,
+            } => Some((*role, *number, *successor)),
             _ => None,
         })
         .collect()
@@ -33,7 +45,13 @@ fn spawned(orders: &[Order]) -> Vec<(Role, u32, bool)> {
 fn to_data(stages: &mut Stages, report: Report) -> Vec<(Role, u32, bool)> {
     stages.on(Event::Start);
     stages.on(Event::Ended(Role::Prepare, 1, End::Done));
-    stages.on(Event::Report(Role::Snapshot, 1, Report::Snapshot { id: "1-1".to_owned() }));
+    stages.on(Event::Report(
+        Role::Snapshot,
+        1,
+        Report::Snapshot {
+            id: "1-1".to_owned(),
+        },
+    ));
     stages.on(Event::Ended(Role::Fetch, 1, End::Done));
     let orders = stages.on(Event::Ended(Role::Dump, 1, End::Done));
     assert_eq!(spawned(&orders), [(Role::PreData, 1, false)]);
@@ -70,10 +88,18 @@ fn a_dead_worker_is_replaced_under_its_number_until_it_dies_too_often() {
     let mut stages = Stages::new(choices());
     to_data(&mut stages, planned(5, 0));
     for _ in 0..DEATHS_MAX {
-        let orders = stages.on(Event::Ended(Role::Copy, 2, End::Crashed("killed".to_owned())));
+        let orders = stages.on(Event::Ended(
+            Role::Copy,
+            2,
+            End::Crashed("killed".to_owned()),
+        ));
         assert_eq!(spawned(&orders), [(Role::Copy, 2, true)]);
     }
-    let orders = stages.on(Event::Ended(Role::Copy, 2, End::Crashed("killed".to_owned())));
+    let orders = stages.on(Event::Ended(
+        Role::Copy,
+        2,
+        End::Crashed("killed".to_owned()),
+    ));
     assert!(spawned(&orders).is_empty());
     assert_eq!(stages.failure().map(Error::kind), Some(Kind::Internal));
 }
@@ -89,12 +115,18 @@ fn a_unit_given_up_lets_the_others_finish_and_stops_before_post_data() {
     for (role, number, _) in workers {
         last = stages.on(Event::Ended(role, number, End::Done));
     }
-    assert!(last.contains(&Order::StopAll) && spawned(&last).is_empty(), "{last:?}");
+    assert!(
+        last.contains(&Order::StopAll) && spawned(&last).is_empty(),
+        "{last:?}"
+    );
 }
 
 #[test]
 fn fail_fast_stops_at_the_first_unit_given_up() {
-    let mut stages = Stages::new(Choices { fail_fast: true, ..choices() });
+    let mut stages = Stages::new(Choices {
+        fail_fast: true,
+        ..choices()
+    });
     to_data(&mut stages, planned(5, 0));
     let error = Error::new(Kind::Target, "no such column");
     let orders = stages.on(Event::Report(Role::Copy, 1, Report::GivenUp { error }));
@@ -105,14 +137,25 @@ fn fail_fast_stops_at_the_first_unit_given_up() {
 fn the_death_of_the_snapshot_holder_is_a_failure_that_names_resume() {
     let mut stages = Stages::new(choices());
     to_data(&mut stages, planned(5, 0));
-    stages.on(Event::Ended(Role::Snapshot, 1, End::Crashed("killed".to_owned())));
-    let hint = stages.failure().and_then(Error::hint_text).unwrap_or_default().to_owned();
+    stages.on(Event::Ended(
+        Role::Snapshot,
+        1,
+        End::Crashed("killed".to_owned()),
+    ));
+    let hint = stages
+        .failure()
+        .and_then(Error::hint_text)
+        .unwrap_or_default()
+        .to_owned();
     assert!(hint.contains("--resume --not-consistent"), "{hint}");
 }
 
 #[test]
 fn post_data_may_send_the_run_back_to_the_workers_once() {
-    let mut stages = Stages::new(Choices { consistent: false, ..choices() });
+    let mut stages = Stages::new(Choices {
+        consistent: false,
+        ..choices()
+    });
     stages.on(Event::Start);
     stages.on(Event::Ended(Role::Prepare, 1, End::Done));
     stages.on(Event::Ended(Role::Fetch, 1, End::Done));
@@ -129,7 +172,10 @@ fn post_data_may_send_the_run_back_to_the_workers_once() {
 
 #[test]
 fn without_consistency_only_parts_get_a_snapshot() {
-    let mut stages = Stages::new(Choices { consistent: false, ..choices() });
+    let mut stages = Stages::new(Choices {
+        consistent: false,
+        ..choices()
+    });
     stages.on(Event::Start);
     let orders = stages.on(Event::Ended(Role::Prepare, 1, End::Done));
     assert_eq!(spawned(&orders).len(), 2, "fetch and dump at once");
@@ -147,7 +193,9 @@ fn without_consistency_only_parts_get_a_snapshot() {
     stages.on(Event::Report(Role::PreData, 1, report));
     let orders = stages.on(Event::Ended(Role::PreData, 1, End::Done));
     assert_eq!(spawned(&orders), [(Role::Snapshot, 1, false)]);
-    let id = Report::Snapshot { id: "1-1".to_owned() };
+    let id = Report::Snapshot {
+        id: "1-1".to_owned(),
+    };
     let orders = stages.on(Event::Report(Role::Snapshot, 1, id));
     assert!(spawned(&orders).contains(&(Role::Copy, 2, false)));
 }
