@@ -53,7 +53,12 @@ impl Kind {
 
 /// An error with all that a person needs: message, facts, advice, and the trail of contexts.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Error {
+#[serde(transparent)]
+pub struct Error(Box<Facts>);
+
+/// What an error holds, boxed so that results stay small.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+struct Facts {
     kind: Kind,
     message: String,
     detail: Option<String>,
@@ -61,6 +66,8 @@ pub struct Error {
     sqlstate: Option<String>,
     query: Option<String>,
     context: Vec<String>,
+    #[serde(default)]
+    snapshot_lost: bool,
     #[serde(default)]
     transient: bool,
 }
@@ -71,7 +78,7 @@ const QUERY_SHOWN_MAX: usize = 200;
 impl Error {
     /// Makes an error. `message` is one line without a final stop, names in double quotes.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Facts {
             kind,
             message: message.into(),
             detail: None,
@@ -79,8 +86,33 @@ impl Error {
             sqlstate: None,
             query: None,
             context: Vec::new(),
+            snapshot_lost: false,
             transient: false,
-        }
+        }))
+    }
+
+    /// Says that the same may succeed later: a connection was refused or lost.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.0.transient = true;
+        self
+    }
+
+    /// True when a connection was refused or lost, so that the same may succeed later.
+    pub fn is_transient(&self) -> bool {
+        self.0.transient
+    }
+
+    /// Says that the snapshot of the run is gone, which no other unit of work can escape.
+    #[must_use]
+    pub fn snapshot_lost(mut self) -> Self {
+        self.0.snapshot_lost = true;
+        self
+    }
+
+    /// True when the snapshot of the run is gone.
+    pub fn is_snapshot_lost(&self) -> bool {
+        self.0.snapshot_lost
     }
 
     /// A bug of ours: an invariant that does not hold.
@@ -101,21 +133,21 @@ impl Error {
     /// Adds facts, shown on a line of their own.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// Adds a full sentence that says what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// Adds the server's SQLSTATE, five characters.
     #[must_use]
     pub fn with_sqlstate(mut self, code: impl Into<String>) -> Self {
-        self.sqlstate = Some(code.into());
+        self.0.sqlstate = Some(code.into());
         self
     }
 
@@ -126,80 +158,70 @@ impl Error {
         while !sql.is_char_boundary(end) {
             end -= 1;
         }
-        self.query = Some(sql[..end].to_owned());
+        self.0.query = Some(sql[..end].to_owned());
         self
     }
 
     /// Changes who must act, when the caller knows better than the place that failed.
     #[must_use]
     pub fn with_kind(mut self, kind: Kind) -> Self {
-        self.kind = kind;
+        self.0.kind = kind;
         self
     }
 
     /// Adds what was being done, outermost last.
     #[must_use]
     pub fn context(mut self, what: impl Into<String>) -> Self {
-        self.context.push(what.into());
+        self.0.context.push(what.into());
         self
-    }
-
-    /// Says that the same attempt may succeed later: the connection failed, not the request.
-    #[must_use]
-    pub fn transient(mut self) -> Self {
-        self.transient = true;
-        self
-    }
-
-    /// Whether the same attempt may succeed later, as far as can be told without a SQLSTATE.
-    pub fn is_transient(&self) -> bool {
-        self.transient
     }
 
     /// Who must act.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The message alone.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The server's SQLSTATE, when a server refused.
     pub fn sqlstate(&self) -> Option<&str> {
-        self.sqlstate.as_deref()
+        self.0.sqlstate.as_deref()
     }
 
     /// The advice, when there is one.
     pub fn hint_text(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.0.hint.as_deref()
     }
 
     /// The facts, when there are some.
     pub fn detail_text(&self) -> Option<&str> {
-        self.detail.as_deref()
+        self.0.detail.as_deref()
     }
 
     /// The lines to log, most important first: message with contexts, then DETAIL, QUERY, HINT.
     pub fn lines(&self) -> Vec<String> {
         let mut first = String::new();
-        for context in self.context.iter().rev() {
+        for context in self.0.context.iter().rev() {
             first.push_str(context);
             first.push_str(": ");
         }
-        first.push_str(&self.message);
-        if let Some(code) = &self.sqlstate {
-            first.push_str(&format!(" [{code}]"));
+        first.push_str(&self.0.message);
+        if let Some(code) = &self.0.sqlstate {
+            first.push_str(" [");
+            first.push_str(code);
+            first.push(']');
         }
         let mut lines = vec![first];
-        if let Some(detail) = &self.detail {
+        if let Some(detail) = &self.0.detail {
             lines.extend(detail.lines().map(|line| format!("DETAIL: {line}")));
         }
-        if let Some(query) = &self.query {
+        if let Some(query) = &self.0.query {
             lines.push(format!("QUERY: {}", query.replace(['\n', '\r'], " ")));
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.0.hint {
             lines.push(format!("HINT: {hint}"));
         }
         lines

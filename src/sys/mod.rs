@@ -8,3 +8,10 @@
 
 pub mod clock;
 pub mod fork;
+pub mod lock;
+pub mod proc;
+pub mod reap;
+pub mod signal;
+pub mod sysv;
+pub mod title;
+pub mod tool;

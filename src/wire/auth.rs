@@ -95,7 +95,7 @@ pub(super) fn authenticate(session: &mut Session, conn: &ConnInfo, position: usi
         match tag {
             b'R' => {
                 let auth =
-                    frame::auth(&body).map_err(|malformed| session.lost(malformed.into()))?;
+                    frame::auth(&body).map_err(|malformed| session.lost(&malformed.into()))?;
                 if auth == Auth::Ok {
                     return exchange.accept(session);
                 }

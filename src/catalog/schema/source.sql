@@ -51,6 +51,7 @@ create table s_table (
     nspname       text not null,
     relname       text not null,
     qname         text not null,                 -- quoted, schema-qualified
+    owner         text,                          -- raw, null: a role that is gone
     relkind       text not null,                 -- r
     amname        text not null,                 -- heap, or another table access method
     persistence   text not null,                 -- p, u (unlogged)
@@ -82,7 +83,7 @@ create table s_part (
     table_oid     integer not null,
     plan          integer not null,              -- a new plan voids the parts of the old one
     part          integer not null,              -- 1 ..
-    kind          text not null check (kind in ('ctid', 'null', 'range')),
+    kind          text not null check (kind in ('ctid', 'range')),
     low           integer,                       -- first page / lowest key, inclusive; null: open
     high          integer,                       -- page / key after the last one, exclusive; null: open
     with_null     integer not null default 0,    -- range part that also takes the rows with a null key
@@ -129,6 +130,8 @@ create table s_fkey (
     bytes         integer not null default 0,    -- size of the referencing table
     definition    text not null
 );
+create index s_fkey_table on s_fkey (table_oid);
+create index s_fkey_ref on s_fkey (ref_oid);
 
 create table s_seq (
     oid           integer primary key,
@@ -170,12 +173,21 @@ create table s_analyze (
     depth         integer not null default 0     -- of the partition tree, 0: root
 );
 
+-- How a table is written on the target, looked up there once its pre-data is restored.
+create table s_copy (
+    table_oid     integer primary key,
+    columns       text not null,                 -- quoted, comma-separated; empty: no column to copy
+    format        text not null,                 -- text, binary
+    target_kind   text not null                  -- relkind on the target
+);
+
 -- One unit of work: claimed by one worker, done again after a crash. state: waiting (for other units of
 -- its table), todo, running, done, failed (given up), skipped (nothing to do, reason in error).
+-- Order within a table: truncate, copy, index, constraint, vacuum, fkey (of both tables), validate.
 create table unit (
     id            integer primary key,
-    kind          text not null,                 -- copy, index, constraint, fkey, validate, vacuum, blob,
-                                                 -- sequence, extension
+    kind          text not null,                 -- truncate, copy, index, constraint, fkey, validate,
+                                                 -- vacuum, blob, extension
     state         text not null default 'waiting',
     table_oid     integer not null default 0,    -- 0: not of a table
     object        integer not null default 0,    -- part number, index oid, foreign key oid, first blob oid, ...
@@ -198,6 +210,10 @@ create table unit (
 create index unit_claim on unit (kind, state, rank desc);
 create index unit_table on unit (table_oid, kind, state);
 create unique index unit_identity on unit (kind, table_oid, object, plan);
+
+-- Archive entries that our workers make themselves, so that pg_restore leaves them out.
+create table taken (catalog_oid integer not null, object_oid integer not null, unit_kind text not null,
+                    primary key (catalog_oid, object_oid)) without rowid;
 
 -- Written before anything on the target is destroyed.
 create table journal (

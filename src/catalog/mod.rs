@@ -1,0 +1,18 @@
+//! The ledger: SQLite files in the work directory that say what there is to do and what is done.
+//!
+//! Leaf processes open it after their fork; the supervisor only after its last child is reaped. WAL
+//! mode, a busy timeout of a minute, short write transactions begun at once as writers. Nobody sends
+//! to a queue, waits for a server or runs a tool inside one.
+
+mod open;
+mod process;
+mod run;
+mod setup;
+mod step;
+pub mod unit;
+
+pub use open::{Ledger, sqlite_error};
+pub use process::{Activity, BackendId, Backends};
+pub use run::{PastRun, Run};
+pub use setup::Setup;
+pub use step::{Step, Timing};

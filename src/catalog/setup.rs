@@ -1,0 +1,131 @@
+//! What a work directory was set up for: both databases, tools, options that must stay.
+//!
+//! Written once by the prepare process, which on a resumed run compares; read by everybody.
+
+use super::open::{Ledger, sqlite_error};
+use crate::error::{Error, Result};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// The row of `setup`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Names this work directory on the target.
+    pub uuid: String,
+    /// Without secrets.
+    pub source_uri: String,
+    /// Without secrets.
+    pub target_uri: String,
+    /// system identifier/database oid.
+    pub source_identity: String,
+    /// system identifier/database oid.
+    pub target_identity: String,
+    /// server version number.
+    pub source_version: u32,
+    /// server version number.
+    pub target_version: u32,
+    /// Bytes from which on a table is split, 0: never.
+    pub split_bytes: u64,
+    /// Most parts of one table, 0: no limit.
+    pub split_max_parts: u32,
+    /// JSON of the options that decide what is copied.
+    pub options: String,
+}
+
+impl Setup {
+    /// The setup, when there is one.
+    pub fn read(ledger: &Ledger) -> Result<Option<Self>> {
+        let u = |value: i64| u32::try_from(value).unwrap_or(0);
+        ledger
+            .connection()
+            .query_row(
+                "select uuid, source_uri, target_uri, source_identity, target_identity,
+                        source_version, target_version, split_bytes, split_max_parts, options
+                   from setup",
+                [],
+                |row| {
+                    Ok(Self {
+                        uuid: row.get(0)?,
+                        source_uri: row.get(1)?,
+                        target_uri: row.get(2)?,
+                        source_identity: row.get(3)?,
+                        target_identity: row.get(4)?,
+                        source_version: u(row.get(5)?),
+                        target_version: u(row.get(6)?),
+                        split_bytes: u64::try_from(row.get::<_, i64>(7)?).unwrap_or(0),
+                        split_max_parts: u(row.get(8)?),
+                        options: row.get(9)?,
+                    })
+                },
+            )
+            .optional()
+            .map_err(|error| sqlite_error("read", &error))
+    }
+
+    /// Writes the setup of a fresh directory.
+    pub fn write(&self, connection: &Connection) -> Result<()> {
+        connection
+            .execute(
+                "insert or replace into setup (id, uuid, source_uri, target_uri, source_identity,
+                    target_identity, source_version, target_version, source_pin, target_pin,
+                    tools_dir, split_bytes, split_max_parts, options, facts)
+                 values (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, '', '', '', ?8, ?9, ?10, '{}')",
+                params![
+                    self.uuid,
+                    self.source_uri,
+                    self.target_uri,
+                    self.source_identity,
+                    self.target_identity,
+                    self.source_version,
+                    self.target_version,
+                    i64::try_from(self.split_bytes).unwrap_or(i64::MAX),
+                    self.split_max_parts,
+                    self.options,
+                ],
+            )
+            .map_err(|error| sqlite_error("write", &error))?;
+        Ok(())
+    }
+
+    /// Refuses a resumed run that would not continue what the directory was set up for.
+    pub fn check_resumed(&self, now: &Self) -> Result<()> {
+        let pairs = [
+            (
+                "source",
+                &self.source_identity,
+                &now.source_identity,
+                &self.source_uri,
+            ),
+            (
+                "target",
+                &self.target_identity,
+                &now.target_identity,
+                &self.target_uri,
+            ),
+        ];
+        for (side, before, after, uri) in pairs {
+            if before != after {
+                return Err(Error::bad_state(format!(
+                    "the work directory was set up for another {side} database"
+                ))
+                .detail(format!(
+                    "It was {uri}; the one given now is another database."
+                ))
+                .hint("Give the same database, or another work directory with --dir."));
+            }
+        }
+        if (self.split_bytes, self.split_max_parts) != (now.split_bytes, now.split_max_parts) {
+            return Err(Error::bad_state("the tables were split with other settings")
+                .detail(format!(
+                    "Before: --split-tables-larger-than {} --split-max-parts {}; now: {} and {}.",
+                    self.split_bytes, self.split_max_parts, now.split_bytes, now.split_max_parts
+                ))
+                .hint("Repeat the options of the first run, or begin anew with --restart."));
+        }
+        if self.options != now.options {
+            return Err(Error::bad_state("the first run had other options")
+                .detail(format!("Before: {}; now: {}.", self.options, now.options))
+                .hint("Repeat the options of the first run, or begin anew with --restart."));
+        }
+        Ok(())
+    }
+}

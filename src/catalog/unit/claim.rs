@@ -1,0 +1,144 @@
+//! Claiming units, taking back those of dead workers, and the end of a stage.
+//!
+//! Runs in workers. A claim is one `UPDATE` whose condition still holds when it is made.
+
+use super::{COLUMNS, Kind, Unit, from_row};
+use crate::catalog::open::{Ledger, sqlite_error};
+use crate::catalog::run::Run;
+use crate::error::{Error, Result};
+use crate::sys::clock;
+use rusqlite::{OptionalExtension, params};
+
+/// Claims of one unit after which a unit whose workers keep dying is given up.
+pub(super) const CRASHES_MAX: u32 = 4;
+/// Tables up to this size are copied many in a transaction, bytes.
+pub const SMALL_TABLE_BYTES: i64 = 64 * 1024;
+
+/// Of two foreign keys of one table, one waits for the other's lock: they are not run side by side.
+const NOT_BESIDE_ITSELF: &str =
+    "and not exists (select 1 from unit o where o.table_oid = u.table_oid
+    and o.kind in ('fkey', 'validate') and o.state = 'running')";
+
+/// Claims the unit with the highest rank, kinds tried in the order given; `None` when there is
+/// nothing ready.
+pub fn claim(ledger: &mut Ledger, run: Run, worker: u32, kinds: &[Kind]) -> Result<Option<Unit>> {
+    for kind in kinds {
+        let extra = match kind {
+            Kind::Fkey | Kind::Validate => NOT_BESIDE_ITSELF,
+            _ => "",
+        };
+        let sql = format!(
+            "update unit set state = 'running', attempts = attempts + 1, claims = claims + 1,
+                    run_id = ?2, worker = ?3, started_at = ?4
+              where id = (select id from unit u where u.kind = ?1 and u.state = 'todo' {extra}
+                           order by u.rank desc limit 1)
+             returning {COLUMNS}"
+        );
+        let claimed = ledger.write(|tx| {
+            tx.prepare_cached(&sql)
+                .and_then(|mut statement| {
+                    statement
+                        .query_row(
+                            params![kind.name(), run.id, worker, clock::epoch_ms()],
+                            from_row,
+                        )
+                        .optional()
+                })
+                .map_err(|error| sqlite_error("write", &error))
+        })?;
+        if claimed.is_some() {
+            return Ok(claimed);
+        }
+    }
+    Ok(None)
+}
+
+/// Claims up to `count` more whole small tables, to be copied in one transaction with the first.
+pub fn claim_small_tables(
+    ledger: &mut Ledger,
+    run: Run,
+    worker: u32,
+    count: u32,
+) -> Result<Vec<Unit>> {
+    let sql = format!(
+        "update unit set state = 'running', attempts = attempts + 1, claims = claims + 1,
+                run_id = ?1, worker = ?2, started_at = ?3
+          where id in (select id from unit where kind = 'copy' and state = 'todo' and object = 0
+                          and rank <= {SMALL_TABLE_BYTES} and attempts = 0
+                        order by rank desc limit ?4)
+         returning {COLUMNS}"
+    );
+    ledger.write(|tx| {
+        let claim = || -> rusqlite::Result<Vec<Unit>> {
+            let mut statement = tx.prepare_cached(&sql)?;
+            statement
+                .query_map(params![run.id, worker, clock::epoch_ms(), count], from_row)?
+                .collect()
+        };
+        claim().map_err(|error| sqlite_error("write", &error))
+    })
+}
+
+/// True when no unit of these kinds is ready or in progress: what still waits, waits for something
+/// that was given up.
+pub fn stage_is_over(ledger: &Ledger, kinds: &[Kind]) -> Result<bool> {
+    for kind in kinds {
+        let live: bool = ledger
+            .connection()
+            .prepare_cached(
+                "select exists (select 1 from unit where kind = ?1 and state = 'todo')
+                     or exists (select 1 from unit where kind = ?1 and state = 'running')",
+            )
+            .and_then(|mut statement| statement.query_row([kind.name()], |row| row.get(0)))
+            .map_err(|error| sqlite_error("read", &error))?;
+        if live {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes back what a dead worker of this run had claimed, once its backends are gone; a unit that
+/// has killed its workers too often is given up. Returns the errors of the latter.
+pub fn take_back(ledger: &mut Ledger, run: Run, worker: u32, kinds: &[Kind]) -> Result<Vec<Error>> {
+    let mut given_up = Vec::new();
+    for kind in kinds {
+        let units: Vec<Unit> = ledger.write(|tx| {
+            let take = || -> rusqlite::Result<Vec<Unit>> {
+                let mut statement = tx.prepare(&format!(
+                    "update unit set state = case when claims >= {CRASHES_MAX} then 'failed' else 'todo' end,
+                            error = '{{\"message\":\"its worker died\"}}'
+                      where kind = ?1 and state = 'running' and run_id = ?2 and worker = ?3
+                     returning {COLUMNS}"
+                ))?;
+                statement.query_map(params![kind.name(), run.id, worker], from_row)?.collect()
+            };
+            take().map_err(|error| sqlite_error("write", &error))
+        })?;
+        given_up.extend(
+            units
+                .into_iter()
+                .filter(|unit| unit.claims >= CRASHES_MAX)
+                .map(|unit| {
+                    Error::internal(format!(
+                        "gave up {} {} of table {} after {} workers died over it",
+                        unit.kind.name(),
+                        unit.object,
+                        unit.table_oid,
+                        unit.claims
+                    ))
+                }),
+        );
+    }
+    Ok(given_up)
+}
+
+/// The start of a run: claims of earlier runs are void, what was given up is tried again.
+pub fn reset_for_run(connection: &rusqlite::Connection) -> Result<()> {
+    connection
+        .execute_batch(
+            "update unit set state = 'todo' where state in ('running', 'failed');
+             update unit set claims = 0 where claims <> 0",
+        )
+        .map_err(|error| sqlite_error("write", &error))
+}

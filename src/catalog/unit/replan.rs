@@ -1,0 +1,97 @@
+//! New plans for tables whose old one is void.
+//!
+//! Runs in workers and in the process that plans. Parts of an older plan never count as finished
+//! work: the table is emptied before the first row of the new plan, and not before the last part of
+//! the old one can no longer arrive.
+
+use super::{Kind, Unit, advance};
+use crate::catalog::open::sqlite_error;
+use crate::error::Result;
+use crate::units::Oid;
+use rusqlite::{Connection, params};
+
+/// Voids the plan that `unit`, a part in progress, belongs to, and plans its table as a whole.
+/// Several parts may find out at the same time: the first one plans. Returns what became ready.
+pub fn replan_as_whole(connection: &Connection, unit: &Unit) -> Result<Vec<(Kind, i64)>> {
+    let failed = |error: rusqlite::Error| sqlite_error("write", &error);
+    let planned: bool = connection
+        .query_row(
+            "select exists (select 1 from unit where kind = 'copy' and table_oid = ?1 and plan > ?2)",
+            params![unit.table_oid, unit.plan],
+            |row| row.get(0),
+        )
+        .map_err(failed)?;
+    if !planned {
+        connection
+            .execute(
+                "insert into unit (kind, state, table_oid, object, plan, rank)
+                 select 'copy', 'waiting', ?1, 0, ?2 + 1, coalesce(max(bytes), 0)
+                   from s_table where oid = ?1",
+                params![unit.table_oid, unit.plan],
+            )
+            .map_err(failed)?;
+    }
+    connection
+        .execute(
+            "update unit set state = 'skipped'
+              where kind = 'copy' and table_oid = ?1 and plan <= ?2
+                and (state <> 'running' or id = ?3)",
+            params![unit.table_oid, unit.plan, unit.id],
+        )
+        .map_err(failed)?;
+    advance(connection, unit.table_oid)
+}
+
+/// Split tables of which some units are not done: name and oid.
+pub fn unfinished_split_tables(connection: &Connection) -> Result<Vec<(Oid, String)>> {
+    let read = || -> rusqlite::Result<Vec<(Oid, String)>> {
+        connection
+            .prepare(
+                "select oid, qname from s_table t
+                  where exists (select 1 from unit u where u.table_oid = t.oid and u.kind = 'copy'
+                                   and u.object <> 0 and u.state not in ('done', 'skipped'))",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    };
+    read().map_err(|error| sqlite_error("read", &error))
+}
+
+/// Gives a split table the same parts under a new plan, to be copied after it was emptied.
+pub fn replan_parts(connection: &Connection, table: Oid) -> Result<()> {
+    let failed = |error: rusqlite::Error| sqlite_error("write", &error);
+    let plan: i64 = connection
+        .query_row(
+            "select max(plan) from s_part where table_oid = ?1",
+            [table],
+            |row| row.get(0),
+        )
+        .map_err(failed)?;
+    connection
+        .execute(
+            "insert into s_part (table_oid, plan, part, kind, low, high, with_null)
+             select table_oid, plan + 1, part, kind, low, high, with_null from s_part
+              where table_oid = ?1 and plan = ?2",
+            params![table, plan],
+        )
+        .map_err(failed)?;
+    connection
+        .execute(
+            "insert into unit (kind, state, table_oid, object, plan, rank)
+             select kind, 'waiting', table_oid, object, ?2 + 1, rank from unit
+              where kind = 'copy' and table_oid = ?1 and plan = ?2 and object <> 0
+             union all
+             select 'truncate', 'waiting', ?1, 0, ?2 + 1, max(rank) from unit
+              where kind = 'copy' and table_oid = ?1 and plan = ?2",
+            params![table, plan],
+        )
+        .map_err(failed)?;
+    connection
+        .execute(
+            "update unit set state = 'skipped'
+              where kind in ('copy', 'truncate') and table_oid = ?1 and plan <= ?2",
+            params![table, plan],
+        )
+        .map_err(failed)?;
+    Ok(())
+}

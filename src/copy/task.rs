@@ -1,0 +1,168 @@
+//! What a unit of copying needs to know: names, columns, format, range; read from the ledger.
+//!
+//! Runs in copy workers.
+
+use crate::catalog::unit::Unit;
+use crate::catalog::{Ledger, sqlite_error};
+use crate::error::{Error, Result};
+use crate::schema::{PartKind, PartPlan, predicate};
+use rusqlite::{OptionalExtension, params};
+
+/// Tables from this size on are emptied and frozen in the transaction of their COPY: that saves the
+/// server a later rewrite, and costs a new file, which small tables do not repay.
+const FREEZE_FROM_BYTES: i64 = 1 << 20;
+
+/// One unit of copying with all its facts.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) unit: Unit,
+    /// Quoted name on the source.
+    pub(super) qname: String,
+    /// Quoted name of the table to write: itself, or a partitioned ancestor that routes the rows.
+    pub(super) target_qname: String,
+    /// Quoted column names, comma-separated; empty: no column to copy.
+    pub(super) columns: String,
+    /// Binary COPY on both sides.
+    pub(super) is_binary: bool,
+    /// File of the source table when the catalogs were read, 0: unknown.
+    pub(super) filenode: i64,
+    /// Size of the source table when the catalogs were read.
+    pub(super) bytes: i64,
+    /// Condition of a part; `None`: the whole table.
+    pub(super) condition: Option<String>,
+    /// Number of parts, for titles.
+    pub(super) part_count: u32,
+    /// Rows arrive through an ancestor.
+    pub(super) is_routed: bool,
+    target_is_partitioned: bool,
+}
+
+impl Task {
+    /// Reads the facts of a unit. Errors: a ledger without them ([`Error::internal`]).
+    pub(super) fn read(ledger: &Ledger, unit: Unit) -> Result<Self> {
+        let read = || -> rusqlite::Result<Option<Self>> {
+            ledger
+                .connection()
+                .prepare_cached(
+                    "select t.qname, coalesce(t.route_qname, t.qname), coalesce(c.columns, ''),
+                            coalesce(c.format, 'text'), t.filenode, t.bytes,
+                            coalesce(t.part_key, ''), t.route_qname is not null,
+                            coalesce(c.target_kind, 'r'),
+                            (select count(*) from s_part p
+                              where p.table_oid = t.oid and p.plan = ?2)
+                       from s_table t left join s_copy c on c.table_oid = t.oid
+                      where t.oid = ?1",
+                )?
+                .query_row(params![unit.table_oid, unit.plan], |row| {
+                    let format: String = row.get(3)?;
+                    let kind: String = row.get(8)?;
+                    Ok(Self {
+                        qname: row.get(0)?,
+                        target_qname: row.get(1)?,
+                        columns: row.get(2)?,
+                        is_binary: format == "binary",
+                        filenode: row.get(4)?,
+                        bytes: row.get(5)?,
+                        condition: part_condition(ledger, &unit, &row.get::<_, String>(6)?)?,
+                        is_routed: row.get(7)?,
+                        target_is_partitioned: kind == "p",
+                        part_count: row.get(9)?,
+                        unit: unit.clone(),
+                    })
+                })
+                .optional()
+        };
+        read().map_err(|error| sqlite_error("read", &error))?.ok_or_else(|| {
+            Error::internal(format!("unit {} copies table {}, which the ledger lacks", unit.id, unit.table_oid))
+        })
+    }
+
+    /// Title for `ps` and `pg_stat_activity`.
+    pub(super) fn title(&self) -> String {
+        if self.unit.object == 0 {
+            format!("copy {}", self.qname)
+        } else {
+            format!("copy {} [{}/{}]", self.qname, self.unit.object, self.part_count)
+        }
+    }
+
+    /// True when a row on the target says whether this unit took place, because its table is not
+    /// emptied in the same transaction.
+    pub(super) fn leaves_progress(&self) -> bool {
+        self.unit.object != 0 || self.is_routed
+    }
+
+    /// True when the target table must be emptied first. `fresh`: this run's own pre-data step
+    /// created it. Only its first claim in such a run finds it empty for certain: a COMMIT whose
+    /// answer or mark was lost would double the table.
+    pub(super) fn must_truncate(&self, fresh: bool) -> bool {
+        !self.leaves_progress() && !(fresh && self.unit.claims == 1 && self.unit.plan == 0)
+    }
+
+    /// True when the rows are frozen as they arrive, which needs the table to be emptied in the same
+    /// transaction.
+    pub(super) fn freezes(&self, fresh: bool) -> bool {
+        !self.leaves_progress()
+            && !self.target_is_partitioned
+            && (self.must_truncate(fresh) || self.bytes >= FREEZE_FROM_BYTES)
+    }
+
+    /// `COPY ... TO STDOUT` for the source.
+    pub(super) fn copy_out_sql(&self) -> String {
+        let format = if self.is_binary { " with (format binary)" } else { "" };
+        match (&self.condition, self.columns.as_str()) {
+            (None, "") => format!("copy (select from only {}) to stdout{format}", self.qname),
+            (None, columns) => format!("copy {} ({columns}) to stdout{format}", self.qname),
+            (Some(condition), columns) => format!(
+                "copy (select {columns} from only {} where {condition}) to stdout{format}",
+                self.qname
+            ),
+        }
+    }
+
+    /// `COPY ... FROM STDIN` for the target.
+    pub(super) fn copy_in_sql(&self, fresh: bool) -> String {
+        let mut options = Vec::new();
+        if self.is_binary {
+            options.push("format binary");
+        }
+        if self.freezes(fresh) {
+            options.push("freeze true");
+        }
+        let options =
+            if options.is_empty() { String::new() } else { format!(" with ({})", options.join(", ")) };
+        let columns =
+            if self.columns.is_empty() { String::new() } else { format!(" ({})", self.columns) };
+        format!("copy {}{columns} from stdin{options}", self.target_qname)
+    }
+
+    /// `TRUNCATE` for the target.
+    pub(super) fn truncate_sql(&self) -> String {
+        let only = if self.target_is_partitioned { "" } else { "only " };
+        format!("truncate {only}{}", self.target_qname)
+    }
+}
+
+/// The condition of a part; `None` for a whole table.
+fn part_condition(ledger: &Ledger, unit: &Unit, key: &str) -> rusqlite::Result<Option<String>> {
+    if unit.object == 0 || unit.kind != crate::catalog::unit::Kind::Copy {
+        return Ok(None);
+    }
+    ledger
+        .connection()
+        .prepare_cached(
+            "select kind, low, high, with_null from s_part
+              where table_oid = ?1 and plan = ?2 and part = ?3",
+        )?
+        .query_row(params![unit.table_oid, unit.plan, unit.object], |row| {
+            let kind: String = row.get(0)?;
+            let part = PartPlan {
+                part: unit.object,
+                kind: PartKind::parse(&kind).ok_or(rusqlite::Error::InvalidQuery)?,
+                low: row.get(1)?,
+                high: row.get(2)?,
+                with_null: row.get(3)?,
+            };
+            Ok(Some(predicate(&part, key)))
+        })
+}

@@ -1,0 +1,300 @@
+//! A copy worker: claims tables and parts, copies them, marks them.
+//!
+//! Runs in copy worker processes. Holds one session on each side; both are thrown away after any
+//! failure, as a session in the middle of a COPY cannot be trusted with the next table.
+
+use super::read::{self, Standing};
+use super::task::Task;
+use super::write::{self, Moved};
+use crate::catalog::unit::{self, Done, Kind, Unit};
+use crate::catalog::{Run, Step};
+use crate::error::{Context, Error, Result};
+use crate::pg::{Profile, Token};
+use crate::supervisor::Leaf;
+use crate::units::{pretty_bytes, pretty_count, pretty_ms};
+use crate::wire;
+use crate::worker::{self, Means, Worker};
+use std::time::Instant;
+
+/// Most small tables in one transaction.
+const GROUP_MAX: u32 = 50;
+/// Time between two notes of bytes in the ledger.
+const NOTE_EVERY_MS: u128 = 1000;
+
+/// What a copy worker needs beyond what every worker gets.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyFacts {
+    /// The tables were created by this run's own pre-data step.
+    pub fresh: bool,
+}
+
+/// Sessions on both sides, with their registrations at the canceller.
+struct Sessions {
+    source: wire::Session,
+    target: wire::Session,
+    _registered: (crate::pg::Registration, crate::pg::Registration),
+}
+
+/// Runs a copy worker until its stage is over. Blocks.
+pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: CopyFacts) -> Result<()> {
+    let mut worker = Worker::start(leaf, means, &[Kind::Truncate, Kind::Copy], &[])?;
+    let mut sessions = None;
+    while let Some(unit) = worker.next()? {
+        let group = group_of(&mut worker, unit)?;
+        let result = match group.first().map(|unit| unit.kind) {
+            Some(Kind::Truncate) => truncate(&mut worker, &mut sessions, &group[0]),
+            _ => copy_group(&mut worker, &mut sessions, facts, &group),
+        };
+        if let Err(error) = result {
+            sessions = None;
+            worker.failed(&group, error)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds more small tables to a small table that has never been tried.
+fn group_of(worker: &mut Worker<'_, '_>, unit: Unit) -> Result<Vec<Unit>> {
+    let mut group = vec![unit];
+    let first = &group[0];
+    if first.kind == Kind::Copy && first.object == 0 && first.attempts == 1 {
+        let task = Task::read(&worker.ledger, first.clone())?;
+        if task.bytes <= unit::SMALL_TABLE_BYTES && !task.is_routed {
+            let (run, number) = (worker.means.run, worker.leaf.number);
+            group.extend(unit::claim_small_tables(&mut worker.ledger, run, number, GROUP_MAX - 1)?);
+        }
+    }
+    Ok(group)
+}
+
+/// Opens what is missing. The backends are written down before they do anything.
+fn connect<'s>(
+    worker: &mut Worker<'_, '_>,
+    sessions: &'s mut Option<Sessions>,
+) -> Result<&'s mut Sessions> {
+    if sessions.is_none() {
+        let means = worker.means;
+        let encoding = means.encoding.clone();
+        let title = worker.leaf.role.label();
+        let source =
+            means.source.wire(title, &Profile::SourceCopy { encoding: encoding.clone() })?;
+        let target = means.target.wire(title, &Profile::TargetCopy { encoding })?;
+        worker::register_backends(
+            &worker.ledger,
+            &worker.activity,
+            Some(source.backend_id().clone()),
+            Some(target.backend_id().clone()),
+        )?;
+        let registered = (
+            worker.canceller.register(Token::Wire(source.session.cancel_token())),
+            worker.canceller.register(Token::Wire(target.session.cancel_token())),
+        );
+        *sessions = Some(Sessions {
+            source: source.session,
+            target: target.session,
+            _registered: registered,
+        });
+    }
+    sessions.as_mut().ok_or_else(|| Error::internal("sessions vanished"))
+}
+
+/// Empties a table before its parts are copied again: written down first, as it destroys.
+fn truncate(
+    worker: &mut Worker<'_, '_>,
+    sessions: &mut Option<Sessions>,
+    unit: &Unit,
+) -> Result<()> {
+    let since = Instant::now();
+    let task = Task::read(&worker.ledger, unit.clone())?;
+    let run = worker.means.run;
+    worker.ledger.write_durably(|tx| journal(tx, run, unit))?;
+    let target = &mut connect(worker, sessions)?.target;
+    target
+        .simple(&task.truncate_sql())
+        .context(|| format!("emptying table {} before it is copied again", task.qname))?;
+    log::info!("Emptied table {} on the target, its parts are copied again", task.qname);
+    worker.finish(Step::Copy, &[(unit, done(since, Moved::default(), None))])
+}
+
+fn journal(connection: &rusqlite::Connection, run: Run, unit: &Unit) -> Result<()> {
+    connection
+        .execute(
+            "insert or ignore into journal (at, run_id, action, table_oid, plan)
+             values (?1, ?2, 'truncate', ?3, ?4)",
+            rusqlite::params![crate::sys::clock::epoch_ms(), run.id, unit.table_oid, unit.plan],
+        )
+        .map(|_| ())
+        .map_err(|error| crate::catalog::sqlite_error("write", &error))
+}
+
+fn done(since: Instant, moved: Moved, snapshot: Option<String>) -> Done {
+    Done {
+        bytes: moved.bytes,
+        rows: moved.rows,
+        elapsed_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(0),
+        snapshot,
+    }
+}
+
+/// Copies one unit, or a group of small tables, in one transaction on each side.
+fn copy_group(
+    worker: &mut Worker<'_, '_>,
+    sessions: &mut Option<Sessions>,
+    facts: CopyFacts,
+    group: &[Unit],
+) -> Result<()> {
+    let tasks: Vec<Task> = group
+        .iter()
+        .map(|unit| Task::read(&worker.ledger, unit.clone()))
+        .collect::<Result<_>>()?;
+    let first = &tasks[0];
+    worker.begin(&first.title(), Some(first.unit.id))?;
+    let means = worker.means;
+    let snapshot = (means.consistent || first.unit.object != 0)
+        .then_some(means.snapshot.as_deref())
+        .flatten();
+    let open = connect(worker, sessions)?;
+    if first.leaves_progress()
+        && first.unit.attempts > 1
+        && let Some(rows) = write::already_there(&mut open.target, &means.uuid, first)?
+    {
+        log::info!("{} is on the target already, by its own record ({rows} rows)", first.title());
+        let moved = Moved { rows, bytes: 0 };
+        return worker.finish(Step::Copy, &[(&first.unit, done(Instant::now(), moved, None))]);
+    }
+    read::begin(&mut open.source, snapshot)?;
+    let standings = read::lock(&mut open.source, &tasks)
+        .context(|| format!("locking table {} on the source", first.qname))?;
+    if let Some(task) = special_case(&tasks, &standings)? {
+        open_end(sessions)?;
+        return task.settle(worker);
+    }
+    let open = connect(worker, sessions)?;
+    let results = copy_all(worker, open, facts, (&tasks, &standings))?;
+    let units: Vec<(&Unit, Done)> =
+        tasks.iter().map(|task| &task.unit).zip(results.iter().cloned()).collect();
+    let snapshot = snapshot.map(str::to_owned);
+    let units: Vec<(&Unit, Done)> = units
+        .into_iter()
+        .map(|(unit, done)| (unit, Done { snapshot: snapshot.clone(), ..done }))
+        .collect();
+    worker.finish(Step::Copy, &units)?;
+    for (task, done) in tasks.iter().zip(&results) {
+        log_copied(task, done);
+    }
+    Ok(())
+}
+
+fn log_copied(task: &Task, done: &Done) {
+    log::info!(
+        "COPY {}: {} rows, {} in {}",
+        task.title().trim_start_matches("copy "),
+        pretty_count(done.rows),
+        pretty_bytes(done.bytes),
+        pretty_ms(done.elapsed_ms).trim()
+    );
+}
+
+/// A unit that is not simply copied.
+enum Special {
+    Dropped(Unit, String),
+    Replan(Unit, String),
+}
+
+/// Finds out whether the (single) table has to be skipped or planned anew. A group with such a table
+/// fails as a whole, and its members are tried again one by one.
+fn special_case(
+    tasks: &[Task],
+    standings: &[Standing],
+) -> Result<Option<Special>> {
+    let is_alone = tasks.len() == 1;
+    for (task, standing) in tasks.iter().zip(standings) {
+        let unit = task.unit.clone();
+        match standing {
+            Standing::Same => {}
+            Standing::Rewritten if task.condition.is_none() => {}
+            _ if !is_alone => {
+                return Err(Error::new(
+                    crate::error::Kind::Source,
+                    format!("table {} changed on the source after the run began", task.qname),
+                ));
+            }
+            Standing::Dropped => return Ok(Some(Special::Dropped(unit, task.qname.clone()))),
+            Standing::Rewritten => return Ok(Some(Special::Replan(unit, task.qname.clone()))),
+        }
+    }
+    Ok(None)
+}
+
+impl Special {
+    fn settle(self, worker: &mut Worker<'_, '_>) -> Result<()> {
+        match self {
+            Self::Dropped(unit, qname) => {
+                let why = format!(
+                    "Table {qname} was dropped on the source after the run began: its rows are not copied"
+                );
+                worker.skip(&unit, "dropped on the source", &why)
+            }
+            Self::Replan(unit, qname) => {
+                log::warn!(
+                    "Table {qname} was rewritten on the source between two of its parts: \
+                     it is copied anew, as a whole"
+                );
+                let ready = worker.ledger.write(|tx| unit::replan_as_whole(tx, &unit))?;
+                worker.means.bells.ring(&ready);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Ends the source's transaction without a COPY.
+fn open_end(sessions: &mut Option<Sessions>) -> Result<()> {
+    if let Some(open) = sessions {
+        open.source.simple("rollback")?;
+    }
+    Ok(())
+}
+
+/// The COPYs of a group, then COMMIT on the target, then on the source.
+fn copy_all(
+    worker: &mut Worker<'_, '_>,
+    open: &mut Sessions,
+    facts: CopyFacts,
+    (tasks, standings): (&[Task], &[Standing]),
+) -> Result<Vec<Done>> {
+    let means = worker.means;
+    let mut results = Vec::with_capacity(tasks.len());
+    open.target.simple("begin")?;
+    for (task, standing) in tasks.iter().zip(standings) {
+        let since = Instant::now();
+        let mut noted = Instant::now();
+        let mut total = 0;
+        let mut on_bytes = |bytes: u64| -> Result<()> {
+            total += bytes;
+            if noted.elapsed().as_millis() >= NOTE_EVERY_MS {
+                noted = Instant::now();
+                worker.activity.progress(worker.ledger.connection(), total)?;
+                worker.leaf.check()?;
+            }
+            Ok(())
+        };
+        let moved =
+            write::copy(&mut open.source, &mut open.target, task, facts.fresh, &mut on_bytes)
+                .context(|| format!("copying table {}", task.qname))?;
+        let snapshot_is_older = means.consistent;
+        if *standing == Standing::Rewritten && moved.rows == 0 && task.bytes > 0 && snapshot_is_older
+        {
+            return Err(read::rewritten_error(task));
+        }
+        if task.leaves_progress() {
+            write::leave_progress(&mut open.target, &means.uuid, task, moved)?;
+        }
+        results.push(done(since, moved, None));
+    }
+    open.target
+        .simple("commit")
+        .context(|| format!("committing the copy of table {}", tasks[0].qname))?;
+    open.source.simple("commit")?;
+    Ok(results)
+}

@@ -1,0 +1,87 @@
+//! The target's side of a COPY: emptying, COPY, and the row that says that a part is there.
+//!
+//! Runs in copy workers. The progress row stands in the transaction of the rows it speaks of, so that
+//! whoever finds it knows that they are there, however the worker ended.
+
+use super::task::Task;
+use crate::error::{Context, Error, Kind, Result};
+use crate::pg::{quote, relay};
+use crate::wire;
+
+/// Rows and bytes that went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
+/// Condition that picks the progress row of a unit.
+fn progress_key(uuid: &str, task: &Task) -> String {
+    format!(
+        "work = {} and kind = 'copy' and object = {} and part = {} and plan = {}",
+        quote::literal(uuid),
+        task.unit.table_oid,
+        task.unit.object,
+        task.unit.plan
+    )
+}
+
+/// Rows of a unit that the target already has from an earlier try, by its own record.
+pub(super) fn already_there(
+    session: &mut wire::Session,
+    uuid: &str,
+    task: &Task,
+) -> Result<Option<u64>> {
+    let results = session
+        .simple(&format!("select rows from pgcopydb.progress where {}", progress_key(uuid, task)))?;
+    let row = results.first().and_then(|result| result.rows.first()).and_then(|row| row.first());
+    Ok(row.and_then(Option::as_deref).and_then(|rows| rows.parse().ok()))
+}
+
+/// Copies one unit inside transactions that are open on both sides. Errors: the side that failed;
+/// row counts that differ are a failure of the target.
+pub(super) fn copy(
+    source: &mut wire::Session,
+    target: &mut wire::Session,
+    task: &Task,
+    fresh: bool,
+    on_bytes: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Moved> {
+    if task.must_truncate(fresh) || task.freezes(fresh) {
+        target.simple(&task.truncate_sql())?;
+    }
+    let mut out = source.copy_out(&task.copy_out_sql())?;
+    let mut into = target.copy_in(&task.copy_in_sql(fresh))?;
+    let bytes = relay::relay(&mut out, &mut into, on_bytes)?;
+    let read = out.finish()?;
+    let written = into.finish()?;
+    if read != written {
+        return Err(Error::new(
+            Kind::Target,
+            format!("the source sent {read} rows of {}, the target took {written}", task.qname),
+        )
+        .hint("Look for triggers or rules on the target table."));
+    }
+    Ok(Moved { rows: read, bytes })
+}
+
+/// Leaves the row that proves a unit, in the transaction of its rows.
+pub(super) fn leave_progress(
+    session: &mut wire::Session,
+    uuid: &str,
+    task: &Task,
+    moved: Moved,
+) -> Result<()> {
+    session
+        .simple(&format!(
+            "insert into pgcopydb.progress (work, kind, object, part, plan, rows) \
+             values ({}, 'copy', {}, {}, {}, {})",
+            quote::literal(uuid),
+            task.unit.table_oid,
+            task.unit.object,
+            task.unit.plan,
+            moved.rows
+        ))
+        .map(|_| ())
+        .context(|| "noting on the target that a part is there".to_owned())
+}

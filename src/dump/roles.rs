@@ -1,0 +1,135 @@
+//! What to run of `roles.sql`, given the roles that the target has.
+//!
+//! Pure; runs in the process that restores roles. Reads the text that `pg_dumpall --roles-only` wrote,
+//! gives statements in order. Must not show passwords: what is logged is made for that.
+
+use crate::dump::lexer::{Token, TokenKind, meaningful_tokens, split_statements};
+use crate::dump::run::mask_passwords;
+use crate::error::Result;
+use std::collections::BTreeSet;
+
+/// One statement of `roles.sql`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RoleStatement {
+    /// The statement; may hold a password's hash.
+    pub sql: String,
+    /// The same for logs.
+    pub shown: String,
+    /// The role it creates, raw name, when it creates one.
+    pub creates: Option<String>,
+    /// Whether it is left out, as the target has the role and keeps its attributes.
+    pub skipped: bool,
+}
+
+impl std::fmt::Debug for RoleStatement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verb = if self.skipped { "skip" } else { "run" };
+        write!(f, "{verb} {}", self.shown)
+    }
+}
+
+/// Plans the replay. A role of `existing` (raw names) is not created, and the `ALTER ROLE ... WITH` that
+/// follows its creation is left out; all else is run as it stands. Comments and psql's backslash lines
+/// fall away. Text that ends within a quote is an error of kind `Tool`.
+pub fn plan_replay(roles_sql: &str, existing: &BTreeSet<String>) -> Result<Vec<RoleStatement>> {
+    let mut planned: Vec<RoleStatement> = Vec::new();
+    for sql in split_statements(roles_sql)? {
+        let tokens = meaningful_tokens(&sql)?;
+        let creates = role_after(&sql, &tokens, &["CREATE", "ROLE"]);
+        let follows_skipped = planned.last().is_some_and(|before| {
+            before.skipped
+                && before.creates.is_some()
+                && role_after(&sql, &tokens, &["ALTER", "ROLE"]) == before.creates
+                && tokens
+                    .get(3)
+                    .is_some_and(|token| is_word(&sql, token, "WITH"))
+        });
+        let exists = creates.as_ref().is_some_and(|name| existing.contains(name));
+        let shown = mask_passwords(&sql);
+        planned.push(RoleStatement {
+            sql,
+            shown,
+            creates,
+            skipped: exists || follows_skipped,
+        });
+    }
+    Ok(planned)
+}
+
+/// The raw name that stands after these words at the start of a statement.
+fn role_after(sql: &str, tokens: &[Token], words: &[&str]) -> Option<String> {
+    let starts = words.iter().enumerate().all(|(at, word)| {
+        tokens
+            .get(at)
+            .is_some_and(|token| is_word(sql, token, word))
+    });
+    let token = tokens.get(words.len()).filter(|_| starts)?;
+    let text = sql.get(token.start..token.end)?;
+    match token.kind {
+        TokenKind::Word => Some(text.to_lowercase()),
+        TokenKind::QuotedName => {
+            let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+            Some(inner.replace("\"\"", "\""))
+        }
+        _ => None,
+    }
+}
+
+fn is_word(sql: &str, token: &Token, word: &str) -> bool {
+    token.kind == TokenKind::Word
+        && sql
+            .get(token.start..token.end)
+            .is_some_and(|text| text.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../tests/data/dump/roles-15.sql");
+
+    fn names(list: &[&str]) -> BTreeSet<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn existing_roles_keep_their_attributes_and_the_rest_is_run() {
+        let planned = plan_replay(SAMPLE, &names(&["postgres", "Odd Role \"x\""])).unwrap();
+        let skipped: Vec<String> = planned
+            .iter()
+            .filter(|s| s.skipped)
+            .map(|s| s.sql.chars().take(20).collect())
+            .collect();
+        let expected = [
+            "CREATE ROLE \"Odd Rol",
+            "ALTER ROLE \"Odd Role",
+            "CREATE ROLE postgres",
+            "ALTER ROLE postgres ",
+        ];
+        assert_eq!(skipped, expected);
+        let run: Vec<&str> = planned
+            .iter()
+            .filter(|s| !s.skipped)
+            .map(|s| s.sql.as_str())
+            .collect();
+        assert!(run.iter().any(|sql| {
+            sql.starts_with("COMMENT ON ROLE \"Odd Role \"\"x\"\"\" IS 'two\nlines -- x; y';")
+        }));
+        assert!(run.contains(&"CREATE ROLE shop_rw;"));
+        assert!(run.iter().any(|sql| sql.starts_with("GRANT \"Odd Role")));
+        assert!(!run.iter().any(|sql| sql.contains("restrict ")));
+        assert!(
+            planned
+                .iter()
+                .all(|s| !s.shown.contains("SCRAM") && !format!("{s:?}").contains("SCRAM"))
+        );
+        assert!(planned.iter().any(|s| s.sql.contains("PASSWORD 'SCRAM")));
+    }
+
+    #[test]
+    fn every_truncation_gives_statements_or_an_error() {
+        for end in (0..SAMPLE.len()).filter(|end| SAMPLE.is_char_boundary(*end)) {
+            let _either = plan_replay(&SAMPLE[..end], &names(&["postgres"]));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a preflight asks about the objects of the source: each question is one list.
+//!
+//! Runs in the leaf that checks, before a run changes anything. Reads the catalogs of one server,
+//! writes nothing. Must not judge: whether a finding stops the run is decided by its caller.
+
+use postgres::GenericClient;
+
+use super::query::{Query, get, unsigned};
+use crate::error::Result;
+use crate::units::{Oid, PgVersion, Side};
+
+/// An object, and what there is to say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Quoted, schema-qualified name.
+    pub qname: String,
+    /// One word; each list says which there are.
+    pub reason: String,
+}
+
+/// Figures about the relations of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceCounts {
+    /// Foreign tables, whose rows are not copied.
+    pub foreign_tables: u64,
+    /// Relations that `pg_dump` will lock at once.
+    pub locked_relations: u64,
+    /// Columns carry `pg_attver`, which an old `pg_dump` writes into the schema.
+    pub has_attver: bool,
+}
+
+/// First version without tables WITH OIDS.
+const NO_OIDS_VERSION: PgVersion = PgVersion(120_000);
+
+fn findings(
+    client: &mut impl GenericClient,
+    what: &'static str,
+    sql: &'static str,
+) -> Result<Vec<Finding>> {
+    Query::source(what, sql).collect(client, &[], |row| {
+        Ok(Finding {
+            qname: get(row, "qname")?,
+            reason: get(row, "reason")?,
+        })
+    })
+}
+
+/// Tables that the role may not read as a whole: `schema`, `columns` (only some) or `table`.
+pub fn list_unreadable_tables(client: &mut impl GenericClient) -> Result<Vec<Finding>> {
+    let sql = include_str!("sql/list_unreadable_tables.sql");
+    findings(client, "list the tables that cannot be read", sql)
+}
+
+/// Tables of which the role may see a part only: `policy`, or `forced` for an owner.
+pub fn list_row_security_tables(client: &mut impl GenericClient) -> Result<Vec<Finding>> {
+    let sql = include_str!("sql/list_row_security_tables.sql");
+    findings(client, "list the tables with row level security", sql)
+}
+
+/// Sequences that the role may not read: `schema` or `sequence`.
+pub fn list_unreadable_sequences(client: &mut impl GenericClient) -> Result<Vec<Finding>> {
+    let sql = include_str!("sql/list_unreadable_sequences.sql");
+    findings(client, "list the sequences that cannot be read", sql)
+}
+
+/// Unlogged tables, which a crash of the target empties.
+pub fn list_unlogged_tables(client: &mut impl GenericClient) -> Result<Vec<Finding>> {
+    findings(
+        client,
+        "list the unlogged tables",
+        include_str!("sql/list_unlogged_tables.sql"),
+    )
+}
+
+/// Invalid indexes, which are not copied; the reason is the quoted name of the table.
+pub fn list_invalid_indexes(client: &mut impl GenericClient) -> Result<Vec<Finding>> {
+    findings(
+        client,
+        "list the invalid indexes",
+        include_str!("sql/list_invalid_indexes.sql"),
+    )
+}
+
+/// Tables made WITH OIDS, which are lost.
+pub fn list_oid_tables(
+    client: &mut impl GenericClient,
+    version: PgVersion,
+) -> Result<Vec<Finding>> {
+    if version >= NO_OIDS_VERSION {
+        return Ok(Vec::new());
+    }
+    let sql = include_str!("sql/list_oid_tables_pg96.sql");
+    findings(client, "list the tables with oids", sql)
+}
+
+/// The first `limit` large objects that the role may not read.
+pub fn list_unreadable_large_objects(
+    client: &mut impl GenericClient,
+    limit: i64,
+) -> Result<Vec<Oid>> {
+    let sql = include_str!("sql/list_unreadable_large_objects.sql");
+    let query = Query::source("list the large objects that cannot be read", sql);
+    query.collect(client, &[&limit], |row| get(row, "oid"))
+}
+
+/// Roles that the target needs for owners, grants, policies and settings; raw names.
+pub fn list_used_roles(client: &mut impl GenericClient) -> Result<Vec<String>> {
+    let query = Query::source(
+        "list the roles in use",
+        include_str!("sql/list_used_roles.sql"),
+    );
+    query.collect(client, &[], |row| get(row, "rolname"))
+}
+
+/// All roles of a cluster; raw names.
+pub fn list_roles(client: &mut impl GenericClient, side: Side) -> Result<Vec<String>> {
+    let query = Query::on(side, "list the roles", include_str!("sql/list_roles.sql"));
+    query.collect(client, &[], |row| get(row, "rolname"))
+}
+
+/// Counts relations of the source.
+pub fn read_source_counts(client: &mut impl GenericClient) -> Result<SourceCounts> {
+    let query = Query::source(
+        "count the relations",
+        include_str!("sql/read_source_counts.sql"),
+    );
+    query.one(client, |row| {
+        Ok(SourceCounts {
+            foreign_tables: unsigned(get(row, "foreign_tables")?),
+            locked_relations: unsigned(get(row, "locked_relations")?),
+            has_attver: get(row, "has_attver")?,
+        })
+    })
+}

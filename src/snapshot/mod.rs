@@ -1,0 +1,47 @@
+//! The snapshot that a run reads with: exported, published in the work directory, held.
+//!
+//! Runs in the snapshot process. Its transaction stays open until the supervisor dismisses it, once
+//! nobody reads the source's tables any more, or until the run is stopped. The file `snapshot` goes
+//! with it; whoever finds a stale one learns so when it is used.
+
+use crate::catalog::{Ledger, Run};
+use crate::error::{Context, Error, Kind, Result};
+use crate::pg::{Link, Profile};
+use crate::supervisor::{Leaf, Report};
+use crate::workdir::Layout;
+use std::time::{Duration, Instant};
+
+/// How often the session is asked whether it still lives; a lost snapshot must not go unnoticed.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
+
+/// Exports a snapshot and holds it until this process is told to stop. Blocks.
+pub fn hold(leaf: &mut Leaf<'_>, source: &Link, layout: &Layout, run: Run) -> Result<()> {
+    let mut session = source.session(leaf.role.label(), Profile::Snapshot)?;
+    session.batch_execute("begin isolation level repeatable read, read only")?;
+    let id: String = session
+        .query_one("select pg_catalog.pg_export_snapshot()", &[])
+        .context(|| "exporting a snapshot".to_owned())?
+        .get(0);
+    log::info!("Exported snapshot \"{id}\" from the source database");
+    let ledger = Ledger::open(&layout.ledger())?;
+    run.set_snapshot(&ledger, &id)?;
+    drop(ledger);
+    layout.write_file(&layout.snapshot(), format!("{id}\n").as_bytes())?;
+    leaf.report(&Report::Snapshot { id: id.clone() });
+    let mut asked = Instant::now();
+    while leaf.nap(Duration::from_millis(50)).is_ok() {
+        if asked.elapsed() >= ALIVE_EVERY {
+            asked = Instant::now();
+            session.batch_execute("select 1").map_err(|error| lost(&id, &error))?;
+        }
+    }
+    let _gone = std::fs::remove_file(layout.snapshot());
+    session.batch_execute("commit").map_err(|error| lost(&id, &error))
+}
+
+fn lost(id: &str, error: &Error) -> Error {
+    Error::new(Kind::Source, format!("the session that holds snapshot \"{id}\" was lost"))
+        .detail(error.message().to_owned())
+        .hint("Use --resume --not-consistent to go on without that snapshot.")
+        .snapshot_lost()
+}

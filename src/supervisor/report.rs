@@ -1,0 +1,131 @@
+//! What leaf processes tell the supervisor: one JSON object a line, at most 4 KiB.
+//!
+//! Written by leaves through `sys::fork::Reporter`, read by the supervisor. The last line of a leaf
+//! is `done` or `failed`; a leaf that ends without either has crashed.
+
+use crate::error::{Error, Result};
+use crate::sys::fork::REPORT_LINE_MAX;
+
+/// One message.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Report {
+    /// Prepare: both sides can be used; the facts that later processes get.
+    Prepared {
+        /// Plain data, defined by the command that runs.
+        facts: serde_json::Value,
+    },
+    /// Snapshot: it is exported and held.
+    Snapshot {
+        /// Its id.
+        id: String,
+    },
+    /// Pre-data: how many units of each kind there are to do.
+    Planned {
+        /// Tables and parts still to copy.
+        copies: u64,
+        /// Of them, parts of split tables.
+        parts: u64,
+        /// Indexes, constraints and foreign keys still to build.
+        builds: u64,
+        /// Tables still to vacuum.
+        vacuums: u64,
+        /// Batches of large objects still to copy.
+        blobs: u64,
+        /// Extensions whose configuration is still to copy.
+        extensions: u64,
+    },
+    /// A worker gave a unit up and goes on with others.
+    GivenUp {
+        /// Why.
+        error: Error,
+    },
+    /// A worker left something undone that stops nothing else, but the run must not end with 0.
+    Flawed {
+        /// What and why.
+        error: Error,
+    },
+    /// Post-data: something has to be copied again first.
+    Redo,
+    /// The work is done.
+    Done,
+    /// The work failed.
+    Failed {
+        /// Why.
+        error: Error,
+    },
+}
+
+impl Report {
+    /// The line for the pipe; an error that is too long loses its detail and then its tail.
+    pub fn line(&self) -> String {
+        let line = self.json();
+        if line.len() < REPORT_LINE_MAX {
+            return line;
+        }
+        match self {
+            Self::Failed { error } => Self::Failed {
+                error: shortened(error),
+            }
+            .json(),
+            Self::GivenUp { error } => Self::GivenUp {
+                error: shortened(error),
+            }
+            .json(),
+            Self::Flawed { error } => Self::Flawed {
+                error: shortened(error),
+            }
+            .json(),
+            _ => Self::Failed {
+                error: Error::internal("a report was too long for its pipe"),
+            }
+            .json(),
+        }
+    }
+
+    fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{\"t\":\"redo\"}".to_owned())
+    }
+
+    /// Reads a line. Errors: a line that no leaf of ours writes.
+    pub fn parse(line: &str) -> Result<Self> {
+        serde_json::from_str(line)
+            .map_err(|error| Error::internal(format!("could not read a report: {error}")))
+    }
+}
+
+fn shortened(error: &Error) -> Error {
+    /// Room for a message once the other parts are gone.
+    const MESSAGE_MAX: usize = 1500;
+    let all = error.lines().join("; ");
+    let mut end = all.len().min(MESSAGE_MAX);
+    while !all.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut short = Error::new(error.kind(), &all[..end]);
+    if let Some(code) = error.sqlstate() {
+        short = short.with_sqlstate(code);
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_survive_the_pipe_and_long_errors_are_cut() {
+        let long = Error::internal("é".repeat(10_000)).detail("\"".repeat(9_000));
+        let line = Report::Failed { error: long }.line();
+        assert!(line.len() < REPORT_LINE_MAX, "{}", line.len());
+        assert!(matches!(Report::parse(&line), Ok(Report::Failed { .. })));
+        let line = Report::Snapshot {
+            id: "1-2-3".to_owned(),
+        }
+        .line();
+        assert!(matches!(Report::parse(&line), Ok(Report::Snapshot { id }) if id == "1-2-3"));
+        for end in 0..line.len() {
+            assert!(Report::parse(&line[..end]).is_err());
+        }
+    }
+}

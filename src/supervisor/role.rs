@@ -1,0 +1,78 @@
+//! The roles that a leaf process can have, with their titles.
+//!
+//! Plain data, used in every process.
+
+/// What a leaf process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Looks at both sides and at the work directory, and refuses what cannot go well.
+    Prepare,
+    /// Copies roles.
+    Roles,
+    /// Exports the snapshot and holds its transaction open.
+    Snapshot,
+    /// Reads the source's catalogs into the ledger.
+    Fetch,
+    /// Runs `pg_dump`.
+    Dump,
+    /// Plans the units and restores the pre-data section.
+    PreData,
+    /// Copies rows.
+    Copy,
+    /// Builds indexes, constraints and foreign keys.
+    Index,
+    /// Vacuums and analyzes.
+    Vacuum,
+    /// Copies large objects.
+    Blob,
+    /// Sets sequences.
+    Sequence,
+    /// Copies configuration tables of extensions.
+    Extension,
+    /// Restores the post-data section.
+    PostData,
+    /// Draws the progress line.
+    Progress,
+}
+
+impl Role {
+    /// Process title, and `application_name` of its sessions.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Roles => "copy roles",
+            Self::Snapshot => "snapshot holder",
+            Self::Fetch => "fetch catalogs",
+            Self::Dump => "dump schema",
+            Self::PreData => "restore pre-data",
+            Self::Copy => "copy worker",
+            Self::Index => "create index worker",
+            Self::Vacuum => "vacuum worker",
+            Self::Blob => "blobs worker",
+            Self::Sequence => "copy sequences",
+            Self::Extension => "copy extensions",
+            Self::PostData => "restore post-data",
+            Self::Progress => "progress",
+        }
+    }
+
+    /// Name of the role in the ledger's `process` table.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Roles => "roles",
+            Self::Snapshot => "snapshot",
+            Self::Fetch => "fetch",
+            Self::Dump => "dump",
+            Self::PreData => "pre-data",
+            Self::Copy => "copy",
+            Self::Index => "index",
+            Self::Vacuum => "vacuum",
+            Self::Blob => "blob",
+            Self::Sequence => "sequence",
+            Self::Extension => "extension",
+            Self::PostData => "post-data",
+            Self::Progress => "progress",
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! VACUUM ANALYZE of tables whose rows, indexes and constraints are there.
+//!
+//! Runs in vacuum workers, one session on the target each. Doing it twice is harmless; failing to do
+//! it is told at the end and stops nothing.
+
+use crate::catalog::unit::{Done, Kind, Unit};
+use crate::catalog::{Step, sqlite_error};
+use crate::error::{Error, Result};
+use crate::pg::{PgSession, Profile, Registration, Retry, Token, retry};
+use crate::supervisor::Leaf;
+use crate::worker::{self, Means, Worker};
+use crate::{notice, sql};
+use std::time::Instant;
+
+/// Runs a vacuum worker until its stage is over. Blocks.
+pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
+    const UPSTREAM: &[Kind] = &[Kind::Truncate, Kind::Copy, Kind::Index, Kind::Constraint];
+    let mut worker = Worker::start(leaf, means, &[Kind::Vacuum], UPSTREAM)?;
+    let mut target: Option<(PgSession, Registration)> = None;
+    while let Some(unit) = worker.next()? {
+        let Err(error) = one(&mut worker, &mut target, &unit) else { continue };
+        target = None;
+        if unit.claims < 2 || matches!(retry::policy(&error), Retry::Soon | Retry::Backoff) {
+            worker.failed(&[unit], error)?;
+        } else {
+            let why = format!("Could not vacuum: {}", error.lines().join("; "));
+            worker.skip(&unit, "not vacuumed", &why)?;
+        }
+    }
+    Ok(())
+}
+
+fn one(
+    worker: &mut Worker<'_, '_>,
+    target: &mut Option<(PgSession, Registration)>,
+    unit: &Unit,
+) -> Result<()> {
+    let since = Instant::now();
+    let (qname, is_split): (String, bool) = worker
+        .ledger
+        .connection()
+        .prepare_cached(
+            "select qname, exists (select 1 from unit u where u.table_oid = t.oid
+                                      and u.kind = 'copy' and u.object <> 0 and u.state = 'done')
+               from s_table t where oid = ?1",
+        )
+        .and_then(|mut statement| {
+            statement.query_row([unit.table_oid], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+        .map_err(|error| sqlite_error("read", &error))?;
+    worker.begin(&format!("VACUUM ANALYZE {qname}"), Some(unit.id))?;
+    if target.is_none() {
+        let profile = Profile::TargetBuild { maintenance_work_mem: None };
+        let session = worker.means.target.session(worker.leaf.role.label(), profile)?;
+        let backend = session.backend_id().clone();
+        worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;
+        let registered = worker.canceller.register(Token::Postgres(session.cancel_token()));
+        *target = Some((session, registered));
+    }
+    let (session, _) = target.as_mut().ok_or_else(|| Error::internal("a session vanished"))?;
+    // Parts arrive unfrozen, as freezing on arrival needs the TRUNCATE in the same transaction.
+    let options = if is_split { "freeze, analyze" } else { "analyze" };
+    let statement = format!("vacuum ({options}) {qname}");
+    sql!("{statement}");
+    session.batch_execute(&statement)?;
+    let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+    notice!("VACUUM ANALYZE {qname}: {elapsed_ms} ms");
+    worker.finish(Step::Vacuum, &[(unit, Done { elapsed_ms, ..Done::default() })])
+}

@@ -1,0 +1,12 @@
+//! The work directory: its paths, who may use it, what an earlier run left there.
+//!
+//! Runs in the supervisor before its first fork; leaves only use [`Layout`]. Never opens the ledger
+//! and never removes a file that is not ours.
+
+mod claim;
+mod layout;
+mod remains;
+
+pub use claim::{Claim, Intent, Marker};
+pub use layout::Layout;
+pub use remains::Remains;

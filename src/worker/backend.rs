@@ -1,0 +1,65 @@
+//! Server backends of dead workers: ended and awaited before their work is begun again.
+//!
+//! Runs in leaf processes. A backend is known by pid and start time, and must be of our own role and
+//! carry our application name: a recycled pid is never hit.
+
+use crate::catalog::{Activity, BackendId, Backends, Ledger};
+use crate::error::{Context, Error, Result};
+use crate::pg::{Link, Profile};
+use crate::supervisor::Leaf;
+use std::time::{Duration, Instant};
+
+/// How long a terminated backend may take to be gone: it may have much to roll back.
+const GONE_WITHIN: Duration = Duration::from_mins(10);
+
+const TERMINATE: &str = include_str!("sql/terminate_backend.sql");
+
+/// Ends these backends on their servers and waits until they are gone. Blocks.
+pub fn end_backends(
+    leaf: &Leaf<'_>,
+    source: &Link,
+    target: &Link,
+    backends: &[Backends],
+) -> Result<()> {
+    let of_source: Vec<&BackendId> = backends.iter().filter_map(|b| b.source.as_ref()).collect();
+    let of_target: Vec<&BackendId> = backends.iter().filter_map(|b| b.target.as_ref()).collect();
+    end_on(leaf, source, &of_source)?;
+    end_on(leaf, target, &of_target)
+}
+
+fn end_on(leaf: &Leaf<'_>, link: &Link, backends: &[&BackendId]) -> Result<()> {
+    if backends.is_empty() {
+        return Ok(());
+    }
+    let pids: Vec<i32> = backends.iter().map(|backend| backend.pid).collect();
+    let starts: Vec<String> = backends.iter().map(|backend| backend.start.clone()).collect();
+    let mut session = link.session(leaf.role.label(), Profile::Plain)?;
+    let since = Instant::now();
+    loop {
+        let rows = session
+            .query(TERMINATE, &[&pids, &starts])
+            .context(|| "ending the server processes of a worker that died".to_owned())?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if since.elapsed() > GONE_WITHIN {
+            let pid: i32 = rows.first().map_or(0, |row| row.get(0));
+            return Err(Error::new(
+                link.side.kind(),
+                format!("server process {pid} of a worker that died does not end"),
+            )
+            .hint(format!("Look at it in pg_stat_activity on the {}, then use --resume.", link.side)));
+        }
+        leaf.nap(Duration::from_millis(20))?;
+    }
+}
+
+/// Writes down which backends now work for a worker, before they do anything.
+pub fn register_backends(
+    ledger: &Ledger,
+    activity: &Activity,
+    source: Option<BackendId>,
+    target: Option<BackendId>,
+) -> Result<()> {
+    activity.set_backends(ledger.connection(), &Backends { source, target })
+}

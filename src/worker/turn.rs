@@ -1,0 +1,177 @@
+//! The loop of a worker: the next unit, its end, its failure.
+//!
+//! Runs in leaf processes. What failed for a passing reason is given back after a while, what failed
+//! for another reason once; a second failure gives the unit up.
+
+use super::{Means, backend};
+use crate::catalog::unit::{self, Done, Kind, Unit};
+use crate::catalog::{Activity, Backends, Ledger, Step};
+use crate::error::{Error, Result};
+use crate::pg::{Canceller, Retry, retry};
+use crate::supervisor::{Leaf, Report};
+use std::time::{Duration, Instant};
+
+/// How often a waiting worker looks at its bell.
+const BELL_LOOK: Duration = Duration::from_millis(20);
+/// How often a waiting worker looks at the ledger although no bell rang.
+const LEDGER_LOOK: Duration = Duration::from_millis(400);
+/// Claims of one unit in one run that may fail for passing reasons.
+const TRIES_MAX: u32 = 10;
+/// Longest wait before a unit that failed for a passing reason is given back.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// A worker at its work.
+pub struct Worker<'a, 'leaf> {
+    /// The process.
+    pub leaf: &'a mut Leaf<'leaf>,
+    /// What it was given.
+    pub means: &'a Means,
+    /// Its ledger.
+    pub ledger: Ledger,
+    /// Its row among the processes.
+    pub activity: Activity,
+    /// Its canceller thread, where sessions register.
+    pub canceller: Canceller,
+    kinds: &'static [Kind],
+    upstream: &'static [Kind],
+}
+
+impl<'a, 'leaf> Worker<'a, 'leaf> {
+    /// Opens the ledger and, when this worker replaces a dead one, ends that one's backends and takes
+    /// its units back. `kinds` is what it does, first things first; `upstream` what makes such work.
+    pub fn start(
+        leaf: &'a mut Leaf<'leaf>,
+        means: &'a Means,
+        kinds: &'static [Kind],
+        upstream: &'static [Kind],
+    ) -> Result<Self> {
+        let canceller = Canceller::start(leaf.stop_flag())?;
+        let mut ledger = Ledger::open(&means.layout.ledger())?;
+        let activity = Activity { role: leaf.role.key(), worker: leaf.number };
+        if leaf.successor {
+            let left = activity.backends(&ledger)?;
+            backend::end_backends(leaf, &means.source, &means.target, &[left])?;
+            activity.set_backends(ledger.connection(), &Backends::default())?;
+            for error in unit::take_back(&mut ledger, means.run, leaf.number, kinds)? {
+                log::error!("{error}");
+                leaf.report(&Report::GivenUp { error });
+            }
+            means.bells.ring_all();
+        }
+        Ok(Self { leaf, means, ledger, activity, canceller, kinds, upstream })
+    }
+
+    /// Claims the next unit, waiting for one to become ready; `None` when the stage is over. Blocks.
+    pub fn next(&mut self) -> Result<Option<Unit>> {
+        loop {
+            self.leaf.check()?;
+            let claimed =
+                unit::claim(&mut self.ledger, self.means.run, self.leaf.number, self.kinds)?;
+            if claimed.is_some() {
+                return Ok(claimed);
+            }
+            let over = unit::stage_is_over(&self.ledger, self.kinds)?
+                && unit::stage_is_over(&self.ledger, self.upstream)?;
+            if over {
+                // Whoever waits for the same end need not wait for its next look.
+                self.means.bells.ring_all();
+                return Ok(None);
+            }
+            self.wait()?;
+        }
+    }
+
+    /// Waits until the bell rings or it is time to look at the ledger.
+    fn wait(&mut self) -> Result<()> {
+        let bell = self.kinds.first().map(|kind| self.means.bells.of(*kind));
+        let since = Instant::now();
+        while since.elapsed() < LEDGER_LOOK {
+            if let Some(bell) = bell
+                && bell.take()?.is_some()
+            {
+                return Ok(());
+            }
+            self.leaf.nap(BELL_LOOK)?;
+        }
+        Ok(())
+    }
+
+    /// Says what this worker does now, in `ps` and in the ledger.
+    pub fn begin(&mut self, title: &str, unit: Option<i64>) -> Result<()> {
+        self.leaf.set_title(title);
+        self.activity.begin(self.ledger.connection(), self.means.run, title, unit)
+    }
+
+    /// Marks units as done after the target has committed them, adds their time to a step, and tells
+    /// the workers for whom there is more to do.
+    pub fn finish(&mut self, step: Step, units: &[(&Unit, Done)]) -> Result<()> {
+        let run = self.means.run;
+        let elapsed_ms = units.iter().map(|(_, done)| done.elapsed_ms).sum();
+        let bytes = units.iter().map(|(_, done)| done.bytes).sum();
+        let ready = self.ledger.write(|tx| {
+            step.add(tx, elapsed_ms, bytes)?;
+            unit::finish(tx, run, units)
+        })?;
+        self.means.bells.ring(&ready);
+        Ok(())
+    }
+
+    /// Marks a unit as having nothing to do, and notes why for the end of the run.
+    pub fn skip(&mut self, unit: &Unit, topic: &str, why: &str) -> Result<()> {
+        log::warn!("{why}");
+        let run = self.means.run;
+        let ready = self.ledger.write(|tx| {
+            run.notice(tx, topic, why)?;
+            unit::skip(tx, unit, why)
+        })?;
+        self.means.bells.ring(&ready);
+        Ok(())
+    }
+
+    /// Decides what becomes of units that failed together. Err: this worker cannot go on.
+    pub fn failed(&mut self, units: &[Unit], error: Error) -> Result<()> {
+        if self.leaf.stopping() {
+            return self.leaf.check();
+        }
+        let claims = units.iter().map(|unit| unit.claims).max().unwrap_or(1);
+        let passing = !matches!(retry::policy(&error), Retry::Never);
+        let again = if passing { claims < TRIES_MAX } else { claims < 2 };
+        if is_ours(&error) {
+            self.give_back(units, &error)?;
+            return Err(error);
+        }
+        if again {
+            log::warn!("{error}");
+            log::warn!("Trying again what failed (attempt {} of this run)", claims + 1);
+            if passing {
+                let wait = Duration::from_millis(250) * 2_u32.saturating_pow(claims.min(8));
+                self.leaf.nap(wait.min(BACKOFF_MAX))?;
+            }
+            return self.give_back(units, &error);
+        }
+        for line in error.lines() {
+            log::error!("{line}");
+        }
+        self.ledger.write(|tx| {
+            units.iter().try_for_each(|unit| unit::give_up(tx, unit, &error))
+        })?;
+        self.leaf.report(&Report::GivenUp { error });
+        Ok(())
+    }
+
+    fn give_back(&mut self, units: &[Unit], error: &Error) -> Result<()> {
+        self.ledger
+            .write(|tx| units.iter().try_for_each(|unit| unit::release(tx, unit, error)))?;
+        self.means.bells.ring(
+            &units.iter().map(|unit| (unit.kind, unit.id)).collect::<Vec<(Kind, i64)>>(),
+        );
+        Ok(())
+    }
+}
+
+/// Errors that no other unit can escape: the ledger, the snapshot, a stop.
+fn is_ours(error: &Error) -> bool {
+    use crate::error::Kind as ErrorKind;
+    matches!(error.kind(), ErrorKind::BadState | ErrorKind::Stopped(_) | ErrorKind::BadArgs)
+        || error.is_snapshot_lost()
+}
