@@ -1,1 +1,20 @@
-//! Placeholder until the first module lands.
+//! The integration tests: the program against servers of our own. See tests/README.md.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "test support may fail loudly, and nobody links against it"
+)]
+#![allow(dead_code, reason = "support offers more than the tests of today use")]
+
+mod cli;
+mod clone;
+mod refuse;
+mod resume;
+mod secrets;
+mod signal;
+mod support;
+mod versions;

@@ -12,7 +12,7 @@ mod step;
 pub mod unit;
 
 pub use open::{Ledger, sqlite_error};
-pub use process::{Activity, BackendId, Backends};
+pub use process::{Activity, Backends};
 pub use run::{PastRun, Run};
 pub use setup::Setup;
 pub use step::{Step, Timing};

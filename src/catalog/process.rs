@@ -6,16 +6,8 @@
 use super::open::{Ledger, sqlite_error};
 use super::run::Run;
 use crate::error::Result;
+use crate::pg::BackendId;
 use rusqlite::{Connection, OptionalExtension, params};
-
-/// A server backend by its pid and start time, so that a recycled pid is never mistaken for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackendId {
-    /// Process id of the backend on its server.
-    pub pid: i32,
-    /// `backend_start` as text.
-    pub start: String,
-}
 
 /// The backends of one worker, `None` where it has no session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,128 @@
 //! A clone: ten steps over leaf processes, from two connection strings to an equal database.
 //!
-//! [`stages`] says what follows what and is pure; [`context`] holds what processes are given;
-//! [`host`] starts them. Runs in the supervisor.
+//! [`stages`] says what follows what and is pure; `host` starts the processes; the other files are
+//! their bodies where these are more than a job of their own. [`run`] is called in the supervisor.
 
+mod archive;
+mod entrywise;
+mod facts;
+mod host;
+mod post_data;
+mod pre_data;
+mod prepare;
+mod properties;
+mod read;
+mod roles;
+mod settings;
 mod stages;
 
+pub use settings::{CloneSettings, FormatChoice, Switches};
 pub use stages::{Choices, Stages};
+
+use crate::catalog::{Ledger, Run, Step};
+use crate::conninfo::ConnInfo;
+use crate::error::{Context, Kind, Result};
+use crate::logging;
+use crate::queue::Bell;
+use crate::supervisor;
+use crate::sys::signal;
+use crate::units::pretty_ms;
+use crate::workdir::{Claim, Layout, Remains};
+use crate::worker::Bells;
+use host::CloneHost;
+use prepare::PrepareInput;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Draws the progress line from a ledger until its nap fails: given by the face of the program.
+pub type DrawProgress = fn(&Path, &dyn Fn(Duration) -> Result<()>) -> Result<()>;
+
+/// Clones a database. Blocks until every process of the run has ended. The ledger of the work
+/// directory then holds the figures; the caller prints them. `env` looks up environment variables,
+/// secrets among them.
+pub fn run(
+    settings: &CloneSettings,
+    env: &dyn Fn(&str) -> Option<String>,
+    draw: DrawProgress,
+) -> Result<Layout> {
+    let since = Instant::now();
+    let source = connection(&settings.source, env, "source")?;
+    let target = connection(&settings.target, env, "target")?;
+    let claim = Claim::take(Layout::new(settings.dir.clone()), settings.intent)?;
+    let snapshot = prepare::refuse_resume_without_snapshot(settings, &claim)?;
+    signal::install()?;
+    let remains = Remains::of(&claim.layout);
+    let bell = || Bell::create(|key| remains.remember(key));
+    let bells = Bells { copy: bell()?, index: bell()?, vacuum: bell()? };
+    let mut stages = Stages::new(choices(settings, snapshot.is_some()));
+    let mut host = CloneHost {
+        input: PrepareInput {
+            settings: settings.clone(),
+            source,
+            target,
+            layout: claim.layout.clone(),
+            uuid: claim.marker.uuid.clone(),
+        },
+        bells,
+        snapshot,
+        prepared: None,
+        fresh: false,
+        draw,
+    };
+    let result = supervisor::run(&mut stages, &mut host);
+    bells.remove();
+    remains.sweep();
+    if let Some(prepared) = &host.prepared {
+        let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+        close(&claim.layout, Run { id: prepared.run_id }, elapsed_ms, &result)?;
+    }
+    if result.is_ok() {
+        let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+        log::info!("All step are now done, {} elapsed", pretty_ms(elapsed_ms));
+    }
+    result.map(|()| claim.layout.clone())
+}
+
+fn connection(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    side: &str,
+) -> Result<ConnInfo> {
+    let conn = ConnInfo::parse(text, env).context(|| format!("reading option --{side}"))?;
+    for secret in conn.secrets() {
+        logging::register_secret(&secret);
+    }
+    Ok(conn)
+}
+
+fn choices(settings: &CloneSettings, foreign_snapshot: bool) -> Choices {
+    let switches = &settings.switches;
+    Choices {
+        table_jobs: settings.table_jobs,
+        index_jobs: settings.index_jobs,
+        blob_jobs: settings.blob_jobs,
+        roles: switches.roles,
+        consistent: !switches.not_consistent,
+        foreign_snapshot,
+        skip_vacuum: switches.skip_vacuum,
+        skip_blobs: switches.skip_blobs,
+        fail_fast: switches.fail_fast,
+        progress: switches.progress,
+    }
+}
+
+/// Writes the end of the run into the ledger; every child is reaped by now.
+fn close(layout: &Layout, run: Run, elapsed_ms: u64, result: &Result<()>) -> Result<()> {
+    let ledger = Ledger::open(&layout.ledger())?;
+    Step::Total.add(ledger.connection(), elapsed_ms, 0)?;
+    let outcome = match result {
+        Ok(()) => "done",
+        Err(error) if matches!(error.kind(), Kind::Stopped(_)) => "stopped",
+        // All steps were taken, something was left undone that a person must mend.
+        Err(_) if Run::marked(ledger.connection(), "post-data")?.is_some_and(|(id, _)| id == run.id) => {
+            "done"
+        }
+        Err(_) => "failed",
+    };
+    run.finish(&ledger, outcome)
+}

@@ -236,7 +236,7 @@ impl Stages {
                 Stage::PartSnapshot => self.enter(Stage::Data),
                 _ => Vec::new(),
             },
-            Report::Planned { copies, parts, builds, vacuums, blobs, extensions } => {
+            Report::Planned { copies, parts, builds, vacuums, blobs, extensions, fresh: _ } => {
                 self.planned = Planned { copies, parts, builds, vacuums, blobs, extensions };
                 Vec::new()
             }

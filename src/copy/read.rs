@@ -6,7 +6,7 @@
 
 use super::task::Task;
 use crate::error::{Error, Kind, Result};
-use crate::pg::quote;
+use crate::pg::{application_name, quote};
 use crate::wire;
 
 /// What became of a table since the catalogs were read.
@@ -21,31 +21,24 @@ pub(super) enum Standing {
 }
 
 /// Begins a read-only transaction, in the snapshot when there is one.
-pub(super) fn begin(session: &mut wire::Session, snapshot: Option<&str>) -> Result<()> {
-    let begin = "begin isolation level repeatable read, read only";
+pub(super) fn begin(
+    session: &mut wire::Session,
+    snapshot: Option<&str>,
+    title: &str,
+) -> Result<()> {
+    let name = quote::literal(crate::wire::application_name(&application_name(title)));
+    let begin = format!(
+        "set application_name to {name}; begin isolation level repeatable read, read only"
+    );
     let Some(snapshot) = snapshot else {
-        session.simple(begin)?;
+        session.simple(&begin)?;
         return Ok(());
     };
-    session.simple(begin)?;
+    session.simple(&begin)?;
     session
         .simple(&format!("set transaction snapshot {}", quote::literal(snapshot)))
         .map(|_| ())
-        .map_err(|error| snapshot_error(snapshot, error))
-}
-
-/// Explains why a snapshot cannot be used, when that is what happened.
-fn snapshot_error(snapshot: &str, error: Error) -> Error {
-    match error.sqlstate() {
-        Some("22023" | "55000" | "42704") => Error::new(
-            Kind::Source,
-            format!("could not use snapshot \"{snapshot}\": the session that exported it has ended"),
-        )
-        .detail(error.message().to_owned())
-        .hint("Use --resume --not-consistent to go on without that snapshot.")
-        .snapshot_lost(),
-        _ => error,
-    }
+        .map_err(|error| crate::snapshot::explain(snapshot, error))
 }
 
 /// Locks the tables of these tasks against DDL until the transaction ends, and says how each stands.

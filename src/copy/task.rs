@@ -5,7 +5,7 @@
 use crate::catalog::unit::Unit;
 use crate::catalog::{Ledger, sqlite_error};
 use crate::error::{Error, Result};
-use crate::schema::{PartKind, PartPlan, predicate};
+use crate::schema::plan::{PartKind, PartPlan, predicate};
 use rusqlite::{OptionalExtension, params};
 
 /// Tables from this size on are emptied and frozen in the transaction of their COPY: that saves the

@@ -86,8 +86,8 @@ fn connect<'s>(
             Some(target.backend_id().clone()),
         )?;
         let registered = (
-            worker.canceller.register(Token::Wire(source.session.cancel_token())),
-            worker.canceller.register(Token::Wire(target.session.cancel_token())),
+            worker.canceller.register(Token::Wire(source.session.cancel_token()?)),
+            worker.canceller.register(Token::Wire(target.session.cancel_token()?)),
         );
         *sessions = Some(Sessions {
             source: source.session,
@@ -162,7 +162,7 @@ fn copy_group(
         let moved = Moved { rows, bytes: 0 };
         return worker.finish(Step::Copy, &[(&first.unit, done(Instant::now(), moved, None))]);
     }
-    read::begin(&mut open.source, snapshot)?;
+    read::begin(&mut open.source, snapshot, &first.title())?;
     let standings = read::lock(&mut open.source, &tasks)
         .context(|| format!("locking table {} on the source", first.qname))?;
     if let Some(task) = special_case(&tasks, &standings)? {

@@ -15,9 +15,10 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// How long `pg_dump` waits for the lock of a table before it gives up.
-const LOCK_WAIT: &str = "30s";
+const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// How often a dump is tried when a table's lock is not to be had.
 const LOCK_TRIES: u32 = 5;
 
@@ -208,9 +209,11 @@ impl ArchiveRun<'_> {
         loop {
             // Truncates what an earlier try left.
             drop(private_file(&unfinished)?);
+            let started = Instant::now();
             let outcome = self.run("pg_dump", dump_arguments(dump, &unfinished, self.settings))?;
-            if outcome.exit_code != 0 && tries < LOCK_TRIES && is_lock_timeout(&outcome) {
-                log::warn!("pg_dump waited {LOCK_WAIT} for the lock of a table, trying again");
+            let waited = started.elapsed() >= LOCK_WAIT;
+            if outcome.exit_code != 0 && waited && tries < LOCK_TRIES && wanted_lock(&outcome) {
+                log::warn!("pg_dump waited in vain for the lock of a table, trying again");
                 tries += 1;
                 continue;
             }
@@ -344,7 +347,7 @@ fn dump_arguments(dump: &DumpSettings, file: &Path, settings: &ToolSettings) -> 
         "--no-sync",
     ];
     let mut arguments: Vec<String> = fixed.map(str::to_owned).into_iter().collect();
-    arguments.push(format!("--lock-wait-timeout={LOCK_WAIT}"));
+    arguments.push(format!("--lock-wait-timeout={}s", LOCK_WAIT.as_secs()));
     arguments.extend(
         dump.snapshot
             .iter()
@@ -366,10 +369,13 @@ fn dump_arguments(dump: &DumpSettings, file: &Path, settings: &ToolSettings) -> 
     arguments
 }
 
-/// `--lock-wait-timeout` works through `statement_timeout`.
-fn is_lock_timeout(outcome: &ToolOutcome) -> bool {
-    let says = |sign: &str| outcome.stderr.iter().any(|line| line.contains(sign));
-    says("canceling statement due to") && says("LOCK TABLE")
+/// Whether the statement that failed is the one that locks tables. The server's own words for a timeout
+/// come in its language; that the wait was long enough tells as much.
+fn wanted_lock(outcome: &ToolOutcome) -> bool {
+    outcome
+        .stderr
+        .iter()
+        .any(|line| line.contains("uery was: LOCK TABLE "))
 }
 
 #[cfg(test)]

@@ -229,7 +229,9 @@ pub fn for_each_piece<'a>(
     while let Some(token) = lexer.next_token()? {
         let piece = &text[token.start..token.end];
         match (token.kind, now.start) {
-            (TokenKind::Space, _) | (TokenKind::Backslash, None) | (TokenKind::Comment, Some(_)) => {}
+            (TokenKind::Space, _)
+            | (TokenKind::Backslash, None)
+            | (TokenKind::Comment, Some(_)) => {}
             (TokenKind::Comment, None) => take(Piece::Comment(piece))?,
             (kind, _) => {
                 let start = *now.start.get_or_insert(token.start);

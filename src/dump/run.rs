@@ -10,8 +10,7 @@ use crate::notice;
 use crate::sys::{clock, tool};
 use crate::units::Side;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -379,18 +378,13 @@ impl Relay {
 
 /// Ends a tool and its children: SIGTERM, then SIGKILL. Failures mean that it has ended already.
 fn end(child: &mut Child) {
-    let group = i32::try_from(child.id())
-        .ok()
-        .filter(|pid| *pid > 1)
-        .map(Pid::from_raw);
-    if let Some(group) = group {
-        let _gone = killpg(group, Signal::SIGTERM);
-        let started = Instant::now();
-        while started.elapsed() < TERM_PATIENCE && matches!(child.try_wait(), Ok(None)) {
-            clock::nap(Duration::from_millis(u64::from(LOOK_EVERY_MS) / 2));
-        }
-        let _gone = killpg(group, Signal::SIGKILL);
+    tool::signal_group(child.id(), Signal::SIGTERM);
+    let started = Instant::now();
+    while started.elapsed() < TERM_PATIENCE && matches!(child.try_wait(), Ok(None)) {
+        clock::nap(Duration::from_millis(u64::from(LOOK_EVERY_MS) / 2));
     }
+    // To the tool's children, too, which may be left when it has ended.
+    tool::signal_group(child.id(), Signal::SIGKILL);
     let started = Instant::now();
     while started.elapsed() < TERM_PATIENCE && matches!(child.try_wait(), Ok(None)) {
         clock::nap(Duration::from_millis(u64::from(LOOK_EVERY_MS) / 2));
@@ -495,13 +489,20 @@ pub fn check(outcome: ToolOutcome, tool: &str, side: Side) -> Result<ToolOutcome
         None => format!("{tool} failed with exit code {}", outcome.exit_code),
     };
     let mut error = Error::new(kind, message);
-    if lines.len() > 1 {
-        let shown: Vec<&str> = lines
-            .iter()
-            .skip(1)
-            .take(ERROR_LINES_SHOWN)
-            .map(String::as_str)
-            .collect();
+    let entries = failed_entries(&outcome.stderr);
+    let entries = entries
+        .iter()
+        .map(|failed| format!("Entry {} is {}", failed.dump_id, failed.what));
+    let others = lines
+        .iter()
+        .skip(1)
+        .filter(|line| !line.trim().is_empty())
+        .cloned();
+    let shown: Vec<String> = entries
+        .take(ERROR_LINES_SHOWN)
+        .chain(others.take(ERROR_LINES_SHOWN))
+        .collect();
+    if !shown.is_empty() {
         error = error.detail(shown.join("\n"));
     }
     Err(error)

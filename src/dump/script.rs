@@ -175,7 +175,10 @@ fn parse_header(text: &str) -> Option<(i32, Oid, Oid)> {
 
 /// The value of `SET name = value;`, empty for none; outer `None` for any other statement.
 fn setting<'a>(statement: &'a str, name: &str) -> Option<&'a str> {
-    let value = statement.strip_prefix("SET ")?.strip_prefix(name)?.strip_prefix(" = ")?;
+    let value = statement
+        .strip_prefix("SET ")?
+        .strip_prefix(name)?
+        .strip_prefix(" = ")?;
     let value = value.strip_suffix(';')?;
     Some(if value == "''" { "" } else { value })
 }

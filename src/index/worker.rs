@@ -64,7 +64,7 @@ fn connect<'t>(
         let session = worker.means.target.session(worker.leaf.role.label(), profile)?;
         let backend = session.backend_id().clone();
         worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;
-        let registered = worker.canceller.register(Token::Postgres(session.cancel_token()));
+        let registered = worker.canceller.register(Token::from_session(&session));
         *target = Some(Target { session, _registered: registered });
     }
     let open = target.as_mut().ok_or_else(|| Error::internal("a session vanished"))?;

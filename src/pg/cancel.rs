@@ -41,6 +41,11 @@ pub enum Token {
 }
 
 impl Token {
+    /// What cancels the statement of a session.
+    pub fn from_session(session: &super::session::PgSession) -> Self {
+        session.cancel_token()
+    }
+
     /// Asks the server to cancel what the session runs. Blocks for a new connection.
     pub fn cancel(&self) -> Result<()> {
         match self {

@@ -5,10 +5,15 @@
 
 pub mod cancel;
 pub mod endpoint;
+pub mod link;
 pub mod profile;
 pub mod quote;
+pub mod relay;
 pub mod retry;
 pub mod session;
 
+pub use cancel::{Canceller, Registration, Token};
+pub use link::{BackendId, Link, WireSession, application_name};
 pub use profile::Profile;
+pub use retry::Retry;
 pub use session::{PgSession, connect};

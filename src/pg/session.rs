@@ -8,6 +8,7 @@
 //! made by `wire`, has.
 
 use super::cancel::Token;
+use super::link::BackendId;
 use super::profile::Profile;
 use crate::conninfo::{ConnInfo, Pin};
 use crate::error::{Error, Result};
@@ -39,6 +40,7 @@ pub struct PgSession {
     pub backend_pid: i32,
     /// The server's version.
     pub server_version: PgVersion,
+    backend: BackendId,
     tls: MakeTlsConnector,
 }
 
@@ -78,12 +80,16 @@ pub fn connect(
         side,
         backend_pid: 0,
         server_version: zero,
+        backend: BackendId { pid: 0, start: String::new() },
         tls,
     };
     let row = session.query_one(
         "select pg_catalog.pg_backend_pid(), \
                 pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \
-                pg_catalog.current_setting('server_encoding')",
+                pg_catalog.current_setting('server_encoding'), \
+                (select pg_catalog.date_part('epoch', a.backend_start)::text \
+                   from pg_catalog.pg_stat_activity a \
+                  where a.pid = pg_catalog.pg_backend_pid())",
         &[],
     )?;
     let unreadable = |error: postgres::Error| map_error(&error, side, 0, None);
@@ -92,6 +98,8 @@ pub fn connect(
     let version: i32 = row.try_get(1).map_err(unreadable)?;
     session.server_version = PgVersion(u32::try_from(version).unwrap_or(0));
     let encoding: String = row.try_get(2).map_err(unreadable)?;
+    let start: Option<String> = row.try_get(3).map_err(unreadable)?;
+    session.backend = BackendId { pid: session.backend_pid, start: start.unwrap_or_default() };
     session.batch_execute(&profile.statements(session.server_version, &encoding))?;
     Ok(session)
 }
@@ -205,6 +213,11 @@ fn map_error(error: &postgres::Error, side: Side, backend_pid: i32, sql: Option<
 }
 
 impl PgSession {
+    /// The backend that serves it.
+    pub fn backend_id(&self) -> &BackendId {
+        &self.backend
+    }
+
     /// Our error for one that [`PgSession::client`] gave.
     pub fn error(&self, error: &postgres::Error, sql: &str) -> Error {
         map_error(error, self.side, self.backend_pid, Some(sql))

@@ -6,7 +6,7 @@
 
 use crate::catalog::{Ledger, Run};
 use crate::error::{Context, Error, Kind, Result};
-use crate::pg::{Link, Profile};
+use crate::pg::{Link, PgSession, Profile, quote};
 use crate::supervisor::{Leaf, Report};
 use crate::workdir::Layout;
 use std::time::{Duration, Instant};
@@ -37,6 +37,27 @@ pub fn hold(leaf: &mut Leaf<'_>, source: &Link, layout: &Layout, run: Run) -> Re
     }
     let _gone = std::fs::remove_file(layout.snapshot());
     session.batch_execute("commit").map_err(|error| lost(&id, &error))
+}
+
+/// Makes a transaction that has just begun read with a snapshot.
+pub fn adopt(session: &mut PgSession, id: &str) -> Result<()> {
+    session
+        .batch_execute(&format!("set transaction snapshot {}", quote::literal(id)))
+        .map_err(|error| explain(id, error))
+}
+
+/// Explains why a snapshot cannot be used, when that is what happened.
+pub fn explain(id: &str, error: Error) -> Error {
+    match error.sqlstate() {
+        Some("22023" | "55000" | "42704") => Error::new(
+            Kind::Source,
+            format!("could not use snapshot \"{id}\": the session that exported it has ended"),
+        )
+        .detail(error.message().to_owned())
+        .hint("Use --resume --not-consistent to go on without that snapshot.")
+        .snapshot_lost(),
+        _ => error,
+    }
 }
 
 fn lost(id: &str, error: &Error) -> Error {

@@ -34,6 +34,8 @@ pub enum Report {
         blobs: u64,
         /// Extensions whose configuration is still to copy.
         extensions: u64,
+        /// The tables were made by this run's own pre-data step.
+        fresh: bool,
     },
     /// A worker gave a unit up and goes on with others.
     GivenUp {

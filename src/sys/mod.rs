@@ -13,5 +13,6 @@ pub mod proc;
 pub mod reap;
 pub mod signal;
 pub mod sysv;
+pub mod terminal;
 pub mod title;
 pub mod tool;

@@ -54,7 +54,7 @@ fn one(
         let session = worker.means.target.session(worker.leaf.role.label(), profile)?;
         let backend = session.backend_id().clone();
         worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;
-        let registered = worker.canceller.register(Token::Postgres(session.cancel_token()));
+        let registered = worker.canceller.register(Token::from_session(&session));
         *target = Some((session, registered));
     }
     let (session, _) = target.as_mut().ok_or_else(|| Error::internal("a session vanished"))?;

@@ -91,7 +91,7 @@ pub(super) fn authenticate(session: &mut Session, conn: &ConnInfo, position: usi
         proven: false,
     };
     loop {
-        let (tag, body) = session.next()?;
+        let (tag, body) = session.receive()?;
         match tag {
             b'R' => {
                 let auth =

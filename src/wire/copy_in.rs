@@ -37,7 +37,7 @@ impl Session {
     /// Starts `COPY … FROM STDIN` and waits for the server's consent.
     pub fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>> {
         self.send_query(sql)?;
-        let (tag, body) = self.next()?;
+        let (tag, body) = self.receive()?;
         match tag {
             b'G' => {}
             b'E' => return Err(self.failed(&body, Some(sql))),

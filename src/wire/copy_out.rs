@@ -26,7 +26,7 @@ impl Session {
     /// Starts `COPY … TO STDOUT`.
     pub fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
         self.send_query(sql)?;
-        let (tag, body) = self.next()?;
+        let (tag, body) = self.receive()?;
         match tag {
             b'H' => {}
             b'E' => return Err(self.failed(&body, Some(sql))),
@@ -175,7 +175,7 @@ impl Session {
     pub(super) fn end_of_copy(&mut self, sql: &str) -> Result<u64> {
         let mut rows = None;
         loop {
-            let (tag, body) = self.next()?;
+            let (tag, body) = self.receive()?;
             match tag {
                 b'C' => match frame::command_tag(&body) {
                     Ok(tag) => rows = frame::copied_rows(&tag),

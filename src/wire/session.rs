@@ -8,7 +8,7 @@
 //! the rest up to `Z` is read, so that the session is ready again; a statement that failed in a
 //! transaction leaves that aborted, as the server's rules say. Extended-protocol pipelines belong
 //! into a file of their own beside the COPY ones: they need only [`Session::send`] and
-//! [`Session::next`].
+//! [`Session::receive`].
 
 use super::cancel::CancelToken;
 use super::frame;
@@ -141,7 +141,7 @@ impl Session {
     /// Reads up to `ReadyForQuery`; breaks the session when that does not come.
     pub(super) fn drain(&mut self) {
         while !self.broken {
-            match self.next() {
+            match self.receive() {
                 Ok((b'Z', body)) => return self.ready(&body),
                 Ok((b'E', body)) => drop(self.server_error(&body, None)),
                 Ok(_) => {}
@@ -182,7 +182,7 @@ impl Session {
     }
 
     /// The next message that is not one of those that can come at any point. Waits for it.
-    pub(super) fn next(&mut self) -> Result<(u8, Vec<u8>)> {
+    pub(super) fn receive(&mut self) -> Result<(u8, Vec<u8>)> {
         loop {
             let (tag, body) = self.link.message().map_err(|trouble| self.lost(&trouble))?;
             if !self.absorb(tag, &body)? {
@@ -205,7 +205,7 @@ impl Session {
         if !matches!(trouble, Trouble::Stopped | Trouble::TimedOut) {
             while matches!(self.link.try_fill(), Ok(true)) {}
             while let Ok(true) = self.link.has_message() {
-                match self.next() {
+                match self.receive() {
                     Ok((b'E', body)) => {
                         let error = self.server_error(&body, None);
                         self.broken = true;
@@ -243,7 +243,7 @@ impl Session {
         let mut results = Vec::new();
         let mut rows = Vec::new();
         loop {
-            let (tag, body) = self.next()?;
+            let (tag, body) = self.receive()?;
             match tag {
                 b'T' => rows.clear(),
                 b'D' => match frame::data_row(&body) {

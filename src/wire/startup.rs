@@ -216,7 +216,7 @@ impl Session {
     fn finish_startup(&mut self) -> Result<Option<(i32, i32)>> {
         let mut key = None;
         loop {
-            let (tag, body) = self.next()?;
+            let (tag, body) = self.receive()?;
             match tag {
                 b'K' => match frame::backend_key(&body) {
                     Ok(found) => {

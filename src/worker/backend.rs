@@ -3,9 +3,9 @@
 //! Runs in leaf processes. A backend is known by pid and start time, and must be of our own role and
 //! carry our application name: a recycled pid is never hit.
 
-use crate::catalog::{Activity, BackendId, Backends, Ledger};
+use crate::catalog::{Activity, Backends, Ledger};
 use crate::error::{Context, Error, Result};
-use crate::pg::{Link, Profile};
+use crate::pg::{BackendId, Link, Profile};
 use crate::supervisor::Leaf;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ fn end_on(leaf: &Leaf<'_>, link: &Link, backends: &[&BackendId]) -> Result<()> {
     }
     let pids: Vec<i32> = backends.iter().map(|backend| backend.pid).collect();
     let starts: Vec<String> = backends.iter().map(|backend| backend.start.clone()).collect();
-    let mut session = link.session(leaf.role.label(), Profile::Plain)?;
+    let mut session = link.session(leaf.role.label(), Profile::Catalog)?;
     let since = Instant::now();
     loop {
         let rows = session

@@ -11,9 +11,18 @@ pub use turn::Worker;
 
 use crate::catalog::Run;
 use crate::catalog::unit::Kind;
-use crate::pg::Link;
+use crate::error::Result;
+use crate::pg::{Canceller, Link};
 use crate::queue::{Bell, Message};
+use crate::supervisor::Leaf;
 use crate::workdir::Layout;
+
+/// What every leaf with sessions does first: its sessions learn of a stop by the flag, and statements
+/// that run are cancelled by a thread.
+pub fn enter(leaf: &Leaf<'_>) -> Result<Canceller> {
+    crate::wire::set_stop_flag(leaf.stop_flag());
+    Canceller::start(leaf.stop_flag())
+}
 
 /// The bells of a run.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +36,13 @@ pub struct Bells {
 }
 
 impl Bells {
+    /// Removes all queues.
+    pub fn remove(self) {
+        for bell in [self.copy, self.index, self.vacuum] {
+            bell.remove();
+        }
+    }
+
     /// The bell of those who do this kind of work.
     fn of(self, kind: Kind) -> Bell {
         match kind {

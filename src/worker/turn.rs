@@ -45,7 +45,7 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
         kinds: &'static [Kind],
         upstream: &'static [Kind],
     ) -> Result<Self> {
-        let canceller = Canceller::start(leaf.stop_flag())?;
+        let canceller = super::enter(leaf)?;
         let mut ledger = Ledger::open(&means.layout.ledger())?;
         let activity = Activity { role: leaf.role.key(), worker: leaf.number };
         if leaf.successor {

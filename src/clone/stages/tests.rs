@@ -16,7 +16,7 @@ fn choices() -> Choices {
 }
 
 fn planned(copies: u64, blobs: u64) -> Report {
-    Report::Planned { copies, parts: 0, builds: copies, vacuums: copies, blobs, extensions: 0 }
+    Report::Planned { copies, parts: 0, builds: copies, vacuums: copies, blobs, extensions: 0, fresh: true }
 }
 
 fn spawned(orders: &[Order]) -> Vec<(Role, u32, bool)> {
@@ -142,6 +142,7 @@ fn without_consistency_only_parts_get_a_snapshot() {
         vacuums: 0,
         blobs: 0,
         extensions: 0,
+        fresh: true,
     };
     stages.on(Event::Report(Role::PreData, 1, report));
     let orders = stages.on(Event::Ended(Role::PreData, 1, End::Done));

@@ -195,8 +195,7 @@ fn extensions_schemas_and_collations_are_left_out_as_asked() {
     };
     let (_, ext) = oid_of(&entries, "SCHEMA", "- ext ");
     let (_, sales) = oid_of(&entries, "SCHEMA", "- sales ");
-    let (_, hstore) = oid_of(&entries, "EXTENSION", "- hstore ");
-    let mut facts = Facts {
+    let facts = Facts {
         schemas: [
             (ext, schema("ext", "postgres")),
             (sales, schema("sales", "shop_owner")),
@@ -231,7 +230,6 @@ fn extensions_schemas_and_collations_are_left_out_as_asked() {
         left.iter().any(|l| l.contains("TABLE sales customer")),
         "users of types stay"
     );
-
 }
 
 #[test]
@@ -240,7 +238,14 @@ fn one_extension_is_left_out_or_all_are_made_by_us() {
     let (_, hstore) = oid_of(&entries, "EXTENSION", "- hstore ");
     let (_, sales) = oid_of(&entries, "SCHEMA", "- sales ");
     let mut facts = Facts {
-        schemas: [(sales, SourceSchema { name: "sales".into(), owner: "me".into() })].into(),
+        schemas: [(
+            sales,
+            SourceSchema {
+                name: "sales".into(),
+                owner: "me".into(),
+            },
+        )]
+        .into(),
         target_schemas: ["sales".to_owned()].into(),
         extension_names: [(hstore, "hstore".to_owned())].into(),
         skips: [Skip::Owners].into(),

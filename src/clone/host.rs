@@ -1,0 +1,126 @@
+//! Starts the leaf processes of a clone, each with the plain data that it needs.
+//!
+//! Runs in the supervisor. Keeps what the first processes reported, as later ones get it.
+
+use super::facts::Prepared;
+use super::pre_data::{self, PreDataInput};
+use super::prepare::{self, PrepareInput};
+use super::settings::CloneSettings;
+use super::{DrawProgress, post_data, read, roles};
+use crate::blob::{self, BlobFacts};
+use crate::catalog::Run;
+use crate::copy::{self, CopyFacts};
+use crate::error::{Error, Result};
+use crate::index::{self, IndexFacts};
+use crate::supervisor::{self, Host, Leaf, Report, Role};
+use crate::sys::reap::Child;
+use crate::units::Side;
+use crate::worker::{Bells, Means};
+use crate::{extension, sequence, snapshot, vacuum};
+
+/// The host of a clone.
+pub(super) struct CloneHost {
+    pub(super) input: PrepareInput,
+    pub(super) bells: Bells,
+    /// The snapshot: given by the user, or reported by the snapshot process.
+    pub(super) snapshot: Option<String>,
+    pub(super) prepared: Option<Prepared>,
+    pub(super) fresh: bool,
+    /// Draws the progress line.
+    pub(super) draw: DrawProgress,
+}
+
+impl CloneHost {
+    fn prepared(&self) -> Result<&Prepared> {
+        self.prepared
+            .as_ref()
+            .ok_or_else(|| Error::internal("a process was started before the run was prepared"))
+    }
+
+    fn means(&self) -> Result<Means> {
+        let prepared = self.prepared()?;
+        Ok(Means {
+            source: prepared.link(&self.input.source, Side::Source),
+            target: prepared.link(&self.input.target, Side::Target),
+            layout: self.input.layout.clone(),
+            run: Run { id: prepared.run_id },
+            uuid: self.input.uuid.clone(),
+            snapshot: self.snapshot.clone(),
+            consistent: !self.input.settings.switches.not_consistent,
+            encoding: prepared.encoding().to_owned(),
+            bells: self.bells,
+        })
+    }
+
+    fn settings(&self) -> &CloneSettings {
+        &self.input.settings
+    }
+
+    /// The body of a process that works for a prepared run.
+    fn work(&self, role: Role) -> Result<Box<dyn FnOnce(&mut Leaf<'_>) -> Result<()>>> {
+        let means = self.means()?;
+        let input = PreDataInput {
+            settings: self.settings().clone(),
+            means: means.clone(),
+            prepared: self.prepared()?.clone(),
+        };
+        let (fresh, draw) = (self.fresh, self.draw);
+        let switches = self.settings().switches;
+        let blob_facts = BlobFacts {
+            with_owner: !switches.no_owner,
+            with_acl: !switches.no_acl,
+            with_comments: !switches.no_comments,
+        };
+        let index_facts = IndexFacts { fresh, maintenance_work_mem: Some("256MB".to_owned()) };
+        Ok(match role {
+            Role::Roles => Box::new(move |leaf| roles::run(leaf, &input)),
+            Role::Snapshot => Box::new(move |leaf| {
+                snapshot::hold(leaf, &means.source, &means.layout, means.run)
+            }),
+            Role::Fetch => Box::new(move |leaf| read::fetch(leaf, &input)),
+            Role::Dump => Box::new(move |leaf| read::dump(leaf, &input)),
+            Role::PreData => Box::new(move |leaf| pre_data::run(leaf, &input)),
+            Role::Copy => Box::new(move |leaf| copy::run(leaf, &means, CopyFacts { fresh })),
+            Role::Index => Box::new(move |leaf| index::run(leaf, &means, &index_facts)),
+            Role::Vacuum => Box::new(move |leaf| vacuum::run(leaf, &means)),
+            Role::Blob => Box::new(move |leaf| blob::run(leaf, &means, blob_facts)),
+            Role::Sequence => Box::new(move |leaf| sequence::run(leaf, &means)),
+            Role::Extension => Box::new(move |leaf| extension::run(leaf, &means)),
+            Role::PostData => Box::new(move |leaf| post_data::run(leaf, &input)),
+            Role::Progress => Box::new(move |leaf| {
+                draw(&means.layout.ledger(), &|limit| leaf.nap(limit))
+            }),
+            Role::Prepare => return Err(Error::internal("prepare needs no facts")),
+        })
+    }
+}
+
+impl Host for CloneHost {
+    fn spawn(&mut self, role: Role, number: u32, successor: bool) -> Result<Child> {
+        if role == Role::Prepare {
+            let input = self.input.clone();
+            return supervisor::spawn(role, number, successor, |leaf| prepare::run(leaf, &input));
+        }
+        let body = self.work(role)?;
+        supervisor::spawn(role, number, successor, body)
+    }
+
+    fn note(&mut self, _role: Role, report: &Report) -> Result<()> {
+        match report {
+            Report::Prepared { facts } => {
+                let prepared = serde_json::from_value(facts.clone()).map_err(|error| {
+                    Error::internal(format!("could not read the facts of prepare: {error}"))
+                })?;
+                self.prepared = Some(prepared);
+            }
+            Report::Snapshot { id } => self.snapshot = Some(id.clone()),
+            Report::Planned { fresh, .. } => self.fresh = *fresh,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn stopping(&mut self) {
+        self.bells.remove();
+    }
+}

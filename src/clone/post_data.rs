@@ -1,0 +1,218 @@
+//! STEP 10: what remains of the schema, then the last looks.
+//!
+//! Runs in the post-data process. Before a retry the list is compared with what the target has. At
+//! its end unlogged tables are looked at, which a crash of the target empties; event triggers come
+//! after everything that would fire them; statistics of partitioned tables and materialized views are
+//! made; our own record on the target goes.
+
+use super::archive;
+use super::pre_data::PreDataInput;
+use super::properties;
+use crate::catalog::{Ledger, Run, Step, sqlite_error};
+use crate::dump::list_plan::{
+    LIST_EXISTING, LIST_EXISTING_PUBLICATION_SCHEMAS, kept, plan_post_data, print_edits,
+};
+use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions, SchemaDir, Section};
+use crate::error::{Context, Result};
+use crate::pg::{PgSession, Profile, Token, quote};
+use crate::schema::preflight::list_roles;
+use crate::schema::target;
+use crate::supervisor::{Leaf, Report};
+use crate::units::{Oid, Side};
+use crate::worker;
+use std::time::Instant;
+
+/// Runs step 10. Blocks.
+pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
+    let since = Instant::now();
+    let canceller = worker::enter(leaf)?;
+    let means = &input.means;
+    let mut ledger = Ledger::open(&means.layout.ledger())?;
+    let mut target = means.target.session(leaf.role.label(), Profile::Catalog)?;
+    let _registered = canceller.register(Token::from_session(&target));
+    if redo_emptied_tables(&mut ledger, &mut target)? {
+        leaf.report(&Report::Redo);
+        return Ok(());
+    }
+    restore(leaf, input, &mut ledger, &mut target)?;
+    analyze(input, &ledger, &mut target)?;
+    if !input.settings.switches.skip_db_properties {
+        properties::apply_last(&ledger, &mut target, means.run)?;
+    }
+    drop_progress_table(&ledger, &mut target, &means.uuid)?;
+    let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+    Step::PostData.add(ledger.connection(), elapsed_ms, 0)?;
+    means.run.mark(ledger.connection(), "post-data", "")
+}
+
+/// Gives back the units of unlogged tables that are empty although rows were copied into them.
+fn redo_emptied_tables(ledger: &mut Ledger, target: &mut PgSession) -> Result<bool> {
+    let read = || -> rusqlite::Result<Vec<(Oid, String, String)>> {
+        ledger
+            .connection()
+            .prepare(
+                "select t.oid, t.nspname, t.relname from s_table t
+                  where t.persistence = 'u' and t.is_extension = 0
+                    and (select sum(u.rows) from unit u
+                          where u.table_oid = t.oid and u.kind = 'copy' and u.state = 'done') > 0",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect()
+    };
+    let tables = read().map_err(|error| sqlite_error("read", &error))?;
+    let mut emptied = Vec::new();
+    for (oid, nspname, relname) in tables {
+        let qname = quote::qualified(&nspname, &relname);
+        let row = target.query_one(
+            "select coalesce(pg_catalog.pg_relation_size(pg_catalog.to_regclass($1)), 0)",
+            &[&qname],
+        )?;
+        if row.get::<_, i64>(0) == 0 {
+            log::warn!("Unlogged table {qname} was emptied by a crash of the target, copying it again");
+            emptied.push(oid);
+        }
+    }
+    if emptied.is_empty() {
+        return Ok(false);
+    }
+    ledger.write(|tx| {
+        for oid in &emptied {
+            // Its indexes and constraints are there; the copy empties the table and fills them.
+            tx.execute(
+                "update unit set state = 'todo', claims = 1
+                  where table_oid = ?1 and kind = 'copy' and state = 'done'",
+                [oid],
+            )
+            .map_err(|error| sqlite_error("write", &error))?;
+            tx.execute(
+                "update unit set state = 'waiting' where table_oid = ?1 and kind = 'vacuum'",
+                [oid],
+            )
+            .map_err(|error| sqlite_error("write", &error))?;
+        }
+        Ok(())
+    })?;
+    Ok(true)
+}
+
+fn restore(
+    leaf: &Leaf<'_>,
+    input: &PreDataInput,
+    ledger: &mut Ledger,
+    target: &mut PgSession,
+) -> Result<()> {
+    let run = input.means.run;
+    if Run::marked(ledger.connection(), "post-data-restored")?.is_some() {
+        return Ok(());
+    }
+    let dir = SchemaDir::new(input.means.layout.schema());
+    let settings = input.means.target.tool_settings(&input.means.uuid)?;
+    let stop = leaf.stop_flag();
+    let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
+    let archive_run =
+        ArchiveRun { tools: &input.prepared.tools, settings: &settings, dir: &dir, stop: &stopping };
+    let entries = archive_run.list()?;
+    let mut facts = archive::list_facts(
+        ledger,
+        &input.settings.switches,
+        target::list_namespaces(&mut target.client)?,
+    )?;
+    if Run::marked(ledger.connection(), "post-data-begun")?.is_some() {
+        // A restore that was interrupted has made some of its objects.
+        facts.owners = list_roles(&mut target.client, Side::Target)?.into_iter().collect();
+        for sql in existing_queries(input) {
+            for row in target.query(sql, &[])? {
+                let (desc, nspname, tag): (String, String, String) =
+                    (row.get(0), row.get(1), row.get(2));
+                facts.existing.insert((desc, format!("{nspname} {tag}")));
+            }
+        }
+    }
+    ledger.write_durably(|tx| run.mark(tx, "post-data-begun", ""))?;
+    let plan = plan_post_data(&entries, &facts);
+    let list = dir.filtered_list(Section::PostData);
+    dir.write(&list, &print_edits(&plan.main))?;
+    let mut flags = archive::restore_flags(&input.settings);
+    flags.remove(&crate::dump::RestoreFlag::Clean);
+    if !kept(&plan.main).is_empty() {
+        let mode = match input.settings.restore_jobs {
+            1 => RestoreMode::SingleTransaction,
+            jobs => RestoreMode::Jobs(jobs),
+        };
+        archive_run.restore(&list, &RestoreOptions { mode, flags: flags.clone() })?;
+    }
+    if !kept(&plan.last).is_empty() {
+        dir.write(&dir.last_list(), &print_edits(&plan.last))?;
+        let options = RestoreOptions { mode: RestoreMode::SingleTransaction, flags };
+        archive_run.restore(&dir.last_list(), &options)?;
+    }
+    ledger.write(|tx| run.mark(tx, "post-data-restored", ""))
+}
+
+fn existing_queries(input: &PreDataInput) -> Vec<&'static str> {
+    let mut queries = vec![LIST_EXISTING];
+    if input.prepared.target.version.major() >= 15 {
+        queries.push(LIST_EXISTING_PUBLICATION_SCHEMAS);
+    }
+    queries
+}
+
+/// Statistics that VACUUM of single tables does not make: partitioned tables, materialized views, and
+/// extended statistics, which are restored only now.
+fn analyze(input: &PreDataInput, ledger: &Ledger, target: &mut PgSession) -> Result<()> {
+    if input.settings.switches.skip_vacuum {
+        return Ok(());
+    }
+    let read = || -> rusqlite::Result<Vec<String>> {
+        ledger
+            .connection()
+            .prepare("select qname from s_analyze order by depth desc, oid")?
+            .query_map([], |row| row.get(0))?
+            .collect()
+    };
+    let mut qnames = read().map_err(|error| sqlite_error("read", &error))?;
+    let with_statistics = target.query(include_str!("sql/list_extended_statistics.sql"), &[])?;
+    for row in &with_statistics {
+        let qname: String = row.get(0);
+        if !qnames.contains(&qname) {
+            qnames.push(qname);
+        }
+    }
+    for qname in &qnames {
+        if let Err(error) = target.batch_execute(&format!("analyze {qname}")) {
+            if error.sqlstate().is_none() {
+                return Err(error);
+            }
+            log::warn!("Could not analyze {qname}: {}", error.message());
+        }
+    }
+    Ok(())
+}
+
+/// Removes our record from the target, and its schema unless something else is in it.
+fn drop_progress_table(ledger: &Ledger, target: &mut PgSession, uuid: &str) -> Result<()> {
+    target.query("delete from pgcopydb.progress where work = $1", &[&uuid])?;
+    let row = target.query_one("select exists (select 1 from pgcopydb.progress)", &[])?;
+    if row.get::<_, bool>(0) {
+        // Another run into the same database is under way.
+        return Ok(());
+    }
+    target
+        .batch_execute("drop table pgcopydb.progress")
+        .context(|| "dropping our table on the target".to_owned())?;
+    let is_the_users: bool = ledger
+        .connection()
+        .query_row(
+            "select exists (select 1 from s_namespace where nspname = 'pgcopydb')",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(|error| sqlite_error("read", &error))?;
+    let others: bool = target
+        .query_one(include_str!("sql/find_schema_members.sql"), &[])?
+        .get(0);
+    if is_the_users || others {
+        return Ok(());
+    }
+    target.batch_execute("drop schema pgcopydb").context(|| "dropping our schema".to_owned())
+}

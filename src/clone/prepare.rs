@@ -1,0 +1,186 @@
+//! The prepare process: looks at both sides and at the work directory, and refuses what cannot go
+//! well before anything is changed on the target.
+//!
+//! Runs first of all, in a leaf. Reads both servers; writes the setup and the run into the ledger;
+//! ends server processes that an interrupted run has left.
+
+use super::facts::Prepared;
+use super::settings::CloneSettings;
+use crate::catalog::{Activity, Ledger, PastRun, Run, Setup, unit};
+use crate::check;
+use crate::conninfo::{ConnInfo, Pin};
+use crate::dump::{SearchPlaces, choose};
+use crate::error::{Error, Result};
+use crate::pg::{Link, PgSession, Profile, Token, endpoint};
+use crate::schema::server::{ServerFacts, read_server_facts};
+use crate::supervisor::{Leaf, Report};
+use crate::units::Side;
+use crate::wire;
+use crate::workdir::{Claim, Intent, Layout};
+use crate::worker;
+
+/// What the prepare process is given.
+#[derive(Clone)]
+pub(super) struct PrepareInput {
+    pub(super) settings: CloneSettings,
+    pub(super) source: ConnInfo,
+    pub(super) target: ConnInfo,
+    pub(super) layout: Layout,
+    pub(super) uuid: String,
+}
+
+/// One side, connected.
+pub(super) struct Connected {
+    pub(super) link: Link,
+    pub(super) session: PgSession,
+    pub(super) facts: ServerFacts,
+}
+
+/// Runs the prepare process. Blocks.
+pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
+    let canceller = worker::enter(leaf)?;
+    let mut ledger = Ledger::open(&input.layout.ledger())?;
+    refuse_used(&ledger, &input.settings)?;
+    let mut source = connect(leaf, &input.source, Side::Source)?;
+    let _source = canceller.register(Token::from_session(&source.session));
+    let mut target = connect(leaf, &input.target, Side::Target)?;
+    let _target = canceller.register(Token::from_session(&target.session));
+    log::info!("[SOURCE] Copying database from \"{}\"", input.source.safe_uri());
+    log::info!("[TARGET] Copying database into \"{}\"", input.target.safe_uri());
+    check::versions(&source.facts, &target.facts)?;
+    check::not_the_same_database(
+        (&mut source.session, &source.facts),
+        (&mut target.session, &target.facts),
+    )?;
+    let found = check::refuse_hopeless(
+        &mut source.session,
+        &source.facts,
+        (&mut target.session, &target.facts),
+        &check_choices(&input.settings),
+    )?;
+    let tools = choose(
+        source.facts.version,
+        target.facts.version,
+        found.has_attver,
+        &SearchPlaces::from_environment(),
+    )?;
+    log::info!("Using pg_dump and pg_restore {} at \"{}\"", tools.version, tools.dir.display());
+    let setup = setup_of(input, &source.facts, &target.facts);
+    let resumed = Setup::read(&ledger)?.filter(|_| Run::past(&ledger).ok() != Some(PastRun::None));
+    match &resumed {
+        Some(before) => before.check_resumed(&setup)?,
+        None if !input.settings.switches.drop_if_exists => {
+            check::target_is_empty(&mut source.session, &mut target.session)?;
+        }
+        None => {}
+    }
+    if resumed.is_some() {
+        let left = Activity::all_backends(&ledger)?;
+        worker::end_backends(leaf, &source.link, &target.link, &left)?;
+    }
+    let run = ledger.write_durably(|tx| {
+        setup.write(tx)?;
+        Run::log_command(tx, &input.settings.cmdline)?;
+        Activity::clear(tx)?;
+        unit::reset_for_run(tx)?;
+        Run::begin(tx, "clone", !input.settings.switches.not_consistent)
+    })?;
+    let prepared = Prepared {
+        run_id: run.id,
+        source_pin: source.link.pin.clone(),
+        target_pin: target.link.pin.clone(),
+        target_lock_room: target.facts.limits.lock_room(),
+        relations: found.locked_relations,
+        can_leave_progress: target.facts.role.can_create,
+        tools,
+        source: source.facts,
+        target: target.facts,
+    };
+    let facts = serde_json::to_value(&prepared)
+        .map_err(|error| Error::internal(format!("could not report facts: {error}")))?;
+    leaf.report(&Report::Prepared { facts });
+    Ok(())
+}
+
+fn check_choices(settings: &CloneSettings) -> check::Choices {
+    let switches = &settings.switches;
+    check::Choices {
+        roles_may_miss: switches.roles || (switches.no_owner && switches.no_acl),
+        blobs: !switches.skip_blobs,
+        connections: settings.table_jobs * 2 + settings.index_jobs + settings.blob_jobs + 3,
+    }
+}
+
+/// Connects to a side for the first time; whoever answers serves the whole run.
+fn connect(leaf: &Leaf<'_>, conn: &ConnInfo, side: Side) -> Result<Connected> {
+    let (first, pin): (wire::Session, Pin) = endpoint::find(conn, side, leaf.role.label())?;
+    first.close();
+    let link = Link { conn: conn.pinned(&pin), pin, side };
+    let mut session = link.session(leaf.role.label(), Profile::Catalog)?;
+    let facts = read_server_facts(&mut session.client, side)?;
+    Ok(Connected { link, session, facts })
+}
+
+fn setup_of(input: &PrepareInput, source: &ServerFacts, target: &ServerFacts) -> Setup {
+    Setup {
+        uuid: input.uuid.clone(),
+        source_uri: input.source.safe_uri(),
+        target_uri: input.target.safe_uri(),
+        source_identity: check::identity(source),
+        target_identity: check::identity(target),
+        source_version: source.version.0,
+        target_version: target.version.0,
+        split_bytes: input.settings.split_bytes,
+        split_max_parts: input.settings.split_max_parts,
+        options: input.settings.lasting_options(),
+    }
+}
+
+/// Refuses a work directory that was used, unless the user said what to do with it.
+fn refuse_used(ledger: &Ledger, settings: &CloneSettings) -> Result<()> {
+    let past = Run::past(ledger)?;
+    let dir = settings.dir.display();
+    match (past, settings.intent) {
+        (PastRun::Complete, Intent::Fresh | Intent::Resume) => Err(Error::bad_state(format!(
+            "work directory \"{dir}\" belongs to a run that is complete"
+        ))
+        .hint("Use --restart to begin anew there, or give another directory with --dir.")),
+        (PastRun::Interrupted, Intent::Fresh) => Err(Error::bad_state(format!(
+            "work directory \"{dir}\" belongs to a run that did not finish"
+        ))
+        .hint(
+            "Use --resume --not-consistent to go on (--resume alone while its snapshot is still \
+             held by another process), or --restart to begin anew.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses, before any process is started, a resume that could not read consistently.
+pub(super) fn refuse_resume_without_snapshot(
+    settings: &CloneSettings,
+    claim: &Claim,
+) -> Result<Option<String>> {
+    let file = std::fs::read_to_string(claim.layout.snapshot()).unwrap_or_default();
+    let in_file = file.lines().next().map(str::trim).filter(|id| !id.is_empty());
+    if settings.switches.not_consistent {
+        return Ok(None);
+    }
+    if let Some(given) = &settings.snapshot {
+        if in_file.is_some_and(|id| id != given) {
+            return Err(Error::bad_args(format!(
+                "snapshot \"{given}\" is not the one of the work directory, \"{}\"",
+                in_file.unwrap_or_default()
+            ))
+            .hint("Leave --snapshot out, or use --not-consistent."));
+        }
+        return Ok(Some(given.clone()));
+    }
+    if settings.intent == Intent::Resume {
+        return in_file.map(|id| Some(id.to_owned())).ok_or_else(|| {
+            Error::bad_args("option --resume needs a snapshot that is still held, or --not-consistent")
+                .hint("Use --resume --not-consistent: tables that are still to be copied are then read as they are now.")
+        });
+    }
+    Ok(None)
+}

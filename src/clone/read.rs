@@ -1,0 +1,138 @@
+//! STEPS 1 and 2: catalogs into the ledger, and the schema into an archive, in the same snapshot.
+//!
+//! Run in the fetch and the dump process, side by side. Both are done once for a work directory.
+
+use super::pre_data::PreDataInput;
+use crate::catalog::{Ledger, Run, Step};
+use crate::dump::{ArchiveRun, DumpSettings, SchemaDir};
+use crate::error::{Context, Result};
+use crate::pg::Token;
+use crate::schema::split::{PlanOptions, plan_all};
+use crate::schema::{FetchOptions, fetch_all};
+use crate::supervisor::Leaf;
+use crate::units::{pretty_bytes, pretty_count};
+use crate::worker;
+use std::time::Instant;
+
+/// Fetches the catalogs of the source and plans the parts of large tables. Blocks.
+pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
+    let since = Instant::now();
+    let canceller = worker::enter(leaf)?;
+    let mut ledger = Ledger::open(&input.means.layout.ledger())?;
+    if Run::marked(ledger.connection(), "fetched")?.is_some() {
+        log::info!("Re-using catalog caches");
+        return Ok(());
+    }
+    let switches = input.settings.switches;
+    if switches.estimate_sizes && !switches.skip_analyze {
+        analyze_source(input, &canceller)?;
+    }
+    let mut source = super::pre_data::snapshot_session(leaf, input)?;
+    let _registered = canceller.register(Token::from_session(&source));
+    let (from, to) = (&input.prepared.source, &input.prepared.target);
+    let options = FetchOptions {
+        version: from.version,
+        estimate_sizes: switches.estimate_sizes,
+        encodings_differ: from.database.encoding != to.database.encoding,
+    };
+    let plan = PlanOptions {
+        version: from.version,
+        part_bytes: if input.prepared.can_leave_progress { input.settings.split_bytes } else { 0 },
+        max_parts: u64::from(input.settings.split_max_parts),
+        skip_by_ctid: switches.skip_ctid_split,
+    };
+    let run = input.means.run;
+    let (counts, split) = ledger.write(|tx| {
+        let counts = fetch_all(&mut source.client, tx, &options)
+            .context(|| "fetching the catalogs of the source".to_owned())?;
+        let split = plan_all(tx, &mut source.client, &plan)
+            .context(|| "planning the parts of large tables".to_owned())?;
+        run.mark(tx, "fetched", "")?;
+        Ok((counts, split))
+    })?;
+    let (bytes, parts) = totals(&ledger)?;
+    if split > 0 {
+        log::info!(
+            "Splitting source candidate tables larger than {}",
+            pretty_bytes(input.settings.split_bytes)
+        );
+    }
+    log::info!(
+        "Fetched information for {} tables (including {split} tables split in {parts} parts total), \
+         {} on-disk",
+        counts.tables,
+        pretty_bytes(bytes)
+    );
+    log::info!(
+        "Fetched information for {} indexes (supporting {} constraints), {} foreign keys",
+        pretty_count(counts.indexes),
+        pretty_count(counts.constraints),
+        pretty_count(counts.foreign_keys)
+    );
+    log::info!(
+        "Fetched information for {} sequences and {} extensions",
+        pretty_count(counts.sequences),
+        counts.extensions
+    );
+    let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+    Step::Catalog.add(ledger.connection(), elapsed_ms, 0)
+}
+
+/// `--estimate-table-sizes` trusts the statistics of the source, so they are made first.
+fn analyze_source(input: &PreDataInput, canceller: &crate::pg::Canceller) -> Result<()> {
+    if input.prepared.source.in_recovery {
+        log::warn!("The source is a standby and cannot be analyzed: its estimates are taken as they are");
+        return Ok(());
+    }
+    log::info!("Analyzing the tables of the source, per --estimate-table-sizes");
+    let profile = crate::pg::Profile::Catalog;
+    let mut source = input.means.source.session("analyze source", profile)?;
+    let _registered = canceller.register(Token::from_session(&source));
+    let rows = source.query(include_str!("sql/list_analyzable_tables.sql"), &[])?;
+    for row in rows {
+        let qname: String = row.get(0);
+        source
+            .batch_execute(&format!("analyze {qname}"))
+            .context(|| format!("analyzing table {qname} of the source"))?;
+    }
+    Ok(())
+}
+
+fn totals(ledger: &Ledger) -> Result<(u64, u64)> {
+    ledger
+        .connection()
+        .query_row(
+            "select (select coalesce(sum(bytes), 0) from s_table), (select count(*) from s_part)",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        )
+        .map(|(bytes, parts)| {
+            (u64::try_from(bytes).unwrap_or(0), u64::try_from(parts).unwrap_or(0))
+        })
+        .map_err(|error| crate::catalog::sqlite_error("read", &error))
+}
+
+/// Dumps the schema. Blocks.
+pub(super) fn dump(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
+    let since = Instant::now();
+    let _canceller = worker::enter(leaf)?;
+    let ledger = Ledger::open(&input.means.layout.ledger())?;
+    let dir = SchemaDir::new(input.means.layout.schema());
+    if Run::marked(ledger.connection(), "dumped")?.is_some() && dir.archive().exists() {
+        log::info!("Skipping the dump of the schema, done by a previous run");
+        return Ok(());
+    }
+    let settings = input.means.source.tool_settings(&input.means.uuid)?;
+    let stop = leaf.stop_flag();
+    let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
+    let run = ArchiveRun { tools: &input.prepared.tools, settings: &settings, dir: &dir, stop: &stopping };
+    let encoding = match input.prepared.encoding() {
+        "SQL_ASCII" => None,
+        _ => Some("UTF8".to_owned()),
+    };
+    let snapshot = input.means.snapshot.clone().filter(|_| input.means.consistent);
+    run.dump(&DumpSettings { snapshot, encoding, exclude_schemas: Vec::new() })?;
+    input.means.run.mark(ledger.connection(), "dumped", "")?;
+    let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+    Step::Dump.add(ledger.connection(), elapsed_ms, 0)
+}

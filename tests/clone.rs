@@ -1,0 +1,364 @@
+//! What a clone must carry over: each test makes a source, clones it and asks `ci/equal`.
+
+use crate::support::servers::{lonely_pair, pair_of};
+use crate::support::{Pair, WorkDir, assert_equal, pair, run};
+
+/// Small enough that a table of a few hundred rows is split.
+const SPLIT: &str = "--split-tables-larger-than=20kB";
+
+/// Clones what the SQL makes, in the default way and equal in the end.
+#[track_caller]
+fn arrives(sql: &str, more: &[&str]) -> Pair {
+    let pair = Pair::with(sql);
+    pair.clone(&WorkDir::new(), more).exits(0);
+    pair.assert_equal();
+    pair
+}
+
+#[test]
+fn the_sample_shop_arrives_whole() {
+    let pair = lonely_pair();
+    pair.load("shopdb.sql");
+    pair.clone(&WorkDir::new(), &["--roles"]).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn the_torture_database_arrives_whole_in_parts() {
+    let pair = pair();
+    pair.load("torture.sql");
+    pair.clone(&WorkDir::new(), &["--split-tables-larger-than", "200kB"])
+        .exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn an_empty_database_arrives() {
+    arrives("", &[]);
+}
+
+#[test]
+fn every_step_is_announced_once_and_the_summary_is_on_stdout() {
+    let pair = Pair::with("create table a (id integer primary key)");
+    let out = pair.clone(&WorkDir::new(), &[]).exits(0);
+    for step in 1..=10 {
+        let times = out.stderr.matches(&format!("STEP {step}:")).count() + {
+            out.stderr.matches(&format!("STEP {step} ")).count()
+        };
+        assert_eq!(times, 1, "STEP {step} in\n{}", out.stderr);
+    }
+    assert!(
+        !out.stdout.contains("STEP") && !out.stdout.is_empty(),
+        "{}",
+        out.stdout
+    );
+}
+
+#[test]
+fn dl_01_a_part_that_ends_or_begins_at_minus_one_keeps_its_rows() {
+    for first in [-121, -80, -1, 0] {
+        let sql = format!(
+            "create table t (id integer primary key, pad text);
+             insert into t select i, repeat('x', 500) from generate_series({first}, {first} + 199) i"
+        );
+        arrives(&sql, &[SPLIT, "--skip-split-by-ctid"]);
+    }
+}
+
+#[test]
+fn dl_01_extreme_and_missing_keys_arrive_once() {
+    arrives(
+        "create table t (id bigint unique, pad text);
+         insert into t select i, repeat('x', 500) from generate_series(-50, 49) i;
+         insert into t values (-9223372036854775808, 'least'), (9223372036854775807, 'greatest');
+         insert into t select null, 'none' from generate_series(1, 10)",
+        &[SPLIT, "--skip-split-by-ctid"],
+    );
+}
+
+#[test]
+fn dl_02_no_row_comes_twice_where_no_index_would_tell() {
+    arrives(
+        "create table t (id integer, pad text);
+         insert into t select i % 60 - 30, repeat('x', 500) from generate_series(1, 400) i;
+         create table u (id integer not null, pad text);
+         insert into u select i, repeat('x', 500) from generate_series(-200, 200) i",
+        &[SPLIT],
+    );
+}
+
+#[test]
+fn dl_15_a_key_to_a_partitioned_table_is_made_once() {
+    let pair = arrives(
+        "create table p (id integer primary key) partition by range (id);
+         create table p1 partition of p for values from (0) to (100);
+         create table p2 partition of p for values from (100) to (200);
+         create table c (id integer references p);
+         insert into p select generate_series(0, 199); insert into c select generate_series(0, 199)",
+        &[],
+    );
+    pair.in_target("insert into c values (7), (150)");
+}
+
+#[test]
+fn dl_16_what_hangs_on_indexes_and_constraints_is_kept() {
+    let pair = Pair::with(
+        "create extension hstore;
+         create table t (id integer primary key, k text not null, e text);
+         create unique index t_k on t (k);
+         create index t_e on t (lower(e), (id + 1));
+         alter index t_e alter column 1 set statistics 500;
+         alter index t_e depends on extension hstore;
+         alter table t replica identity using index t_k;
+         alter table t cluster on t_pkey;
+         comment on constraint t_pkey on t is 'the key';
+         comment on index t_e is 'the expression'",
+    );
+    pair.in_source(&format!("comment on database {} is 'ours'", pair.db));
+    pair.in_source(&format!("alter database {} set my.own = 'x y'", pair.db));
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn dl_28_rows_of_a_plain_table_go_into_a_partitioned_one() {
+    let pair = Pair::with(
+        "create table t (id integer, v text);
+         insert into t select i, md5(i::text) from generate_series(0, 199) i",
+    );
+    pair.in_target(
+        "create table t (id integer, v text) partition by range (id);
+         create table t1 partition of t for values from (0) to (100);
+         create table t2 partition of t for values from (100) to (200)",
+    );
+    let (source, target, work) = (pair.source(), pair.target(), WorkDir::new());
+    run(&[
+        "copy",
+        "table-data",
+        "--source",
+        &source,
+        "--target",
+        &target,
+        "--dir",
+        &work.dir(),
+    ])
+    .exits(0);
+    let rows = "select count(*), count(distinct v), min(id), max(id) from t";
+    assert_eq!(pair.in_source(rows), pair.in_target(rows));
+}
+
+#[test]
+fn dl_29_parents_and_children_keep_their_own_rows() {
+    arrives(
+        "create table parent (id integer primary key, t text);
+         create table child (extra integer) inherits (parent);
+         insert into parent select i, repeat('p', 500) from generate_series(1, 200) i;
+         insert into child select i, repeat('c', 500), i from generate_series(100000, 100200) i",
+        &[SPLIT],
+    );
+}
+
+#[test]
+fn dl_30_statistics_never_decide_what_is_copied() {
+    arrives(
+        "create table never (id integer, pad text) with (autovacuum_enabled = off);
+         insert into never select i, repeat('x', 500) from generate_series(1, 2000) i;
+         create table stale (id integer, pad text) with (autovacuum_enabled = off);
+         insert into stale values (1, 'x'); analyze stale;
+         insert into stale select i, repeat('x', 500) from generate_series(2, 2000) i;
+         delete from stale where id between 200 and 1800",
+        &[SPLIT],
+    );
+}
+
+#[test]
+fn dl_59_settings_of_roles_have_no_effect() {
+    let pair = Pair::with(
+        "create table t (id integer primary key, d date, i interval, f float8, b bytea, a text[],
+                         m money, s timestamptz);
+         insert into t select i, date '2024-01-02' + i, i * interval '1 day -2 hours', pi() * i,
+             decode(md5(i::text), 'hex'), array['NULL', null, 'x'], i::money,
+             timestamptz '2024-01-02 03:04:05.678+00' from generate_series(1, 500) i;
+         create index on t (lower(a[1]))",
+    );
+    for cluster in [pair.from, pair.to] {
+        cluster.sql("postgres", "create role hostile superuser login");
+        for setting in [
+            "array_nulls = off",
+            "intervalstyle = 'sql_standard'",
+            "row_security = off",
+        ] {
+            cluster.sql("postgres", &format!("alter role hostile set {setting}"));
+        }
+        for setting in [
+            "extra_float_digits = -15",
+            "bytea_output = 'escape'",
+            "search_path = ''",
+        ] {
+            cluster.sql("postgres", &format!("alter role hostile set {setting}"));
+        }
+        cluster.sql(
+            "postgres",
+            "alter role hostile set default_transaction_read_only = on",
+        );
+        cluster.sql(
+            "postgres",
+            "alter role hostile set quote_all_identifiers = on",
+        );
+    }
+    pair.from
+        .sql("postgres", "alter role hostile set datestyle = 'SQL, DMY'");
+    pair.to
+        .sql("postgres", "alter role hostile set datestyle = 'SQL, MDY'");
+    let (source, target) = (
+        pair.from.uri_as(&pair.db, "hostile", ""),
+        pair.to.uri_as(&pair.db, "hostile", ""),
+    );
+    let dir = WorkDir::new();
+    let all = [
+        "clone",
+        "--no-owner",
+        "--source",
+        &source,
+        "--target",
+        &target,
+        "--dir",
+        &dir.dir(),
+    ];
+    run(&all).exits(0);
+    let rows =
+        "set timezone = 'UTC'; select md5(string_agg(row(t.*)::text, ' ' order by id)) from t";
+    assert_eq!(pair.in_source(rows), pair.in_target(rows));
+}
+
+#[test]
+fn dl_59_settings_of_the_database_are_copied_and_have_no_effect() {
+    let pair = Pair::with(
+        "create table t (id integer primary key, d date, i interval, b bytea);
+         insert into t select i, date '2024-01-02' + i, i * interval '1 day -2 hours',
+             decode(md5(i::text), 'hex') from generate_series(1, 500) i;
+         create function twice(integer) returns integer language sql immutable as 'select $1 * 2';
+         create index on t (twice(id))",
+    );
+    let settings = [
+        "datestyle = 'German'",
+        "default_transaction_read_only = on",
+        "search_path = ''",
+    ];
+    for setting in settings {
+        pair.in_source(&format!(
+            "set default_transaction_read_only = off; alter database {} set {setting}",
+            pair.db
+        ));
+    }
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    assert_equal(&pair.source(), &pair.target());
+}
+
+#[test]
+fn rows_without_columns_are_counted() {
+    arrives(
+        "create table n (); insert into n default values; insert into n default values",
+        &[],
+    );
+}
+
+#[test]
+fn generated_and_identity_columns_keep_their_values() {
+    let pair = arrives(
+        "create table t (a integer generated always as identity (start 5 increment 3) primary key,
+                         b integer generated by default as identity, n numeric,
+                         g numeric generated always as (n * 1.2) stored);
+         insert into t (n) select generate_series(1, 50); delete from t where a % 2 = 0;
+         alter table t drop column b",
+        &[],
+    );
+    pair.in_target("insert into t (n) values (1)");
+}
+
+#[test]
+fn bytes_of_an_sql_ascii_database_are_kept() {
+    let pair = pair_of("encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'");
+    pair.in_source(
+        "create table t (id integer primary key, v text);
+         insert into t values (1, E'\\xff\\xfe'), (2, E'caf\\xe9'), (3, E'\\x80\\\\N')",
+    );
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn any_name_can_be_copied() {
+    arrives(
+        "create schema \"S \"\"q\"\" %s\"; set search_path = 'S \"q\" %s';
+         create table \"T\nnew 'line'\" (\"a \"\"b\"\"\" integer primary key, \"select\" text unique);
+         insert into \"T\nnew 'line'\" select i, i::text from generate_series(1, 10) i;
+         create table \"back\\slash\" (\"x.y\" serial);
+         insert into \"back\\slash\" select generate_series(1, 5);
+         create table \"a_name_of_sixty_three_bytes_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" (id serial)",
+        &[SPLIT],
+    );
+}
+
+#[test]
+fn text_that_looks_like_copy_syntax_is_kept() {
+    arrives(
+        "create table t (id integer primary key, v text);
+         insert into t values (1, '\\N'), (2, '\\.'), (3, E'a\\tb\\nc\\rd\\\\'), (4, null), (5, ''),
+             (6, 'null'), (7, E'\\x07\\x1b')",
+        &[],
+    );
+}
+
+#[test]
+fn unlogged_tables_and_their_rows_arrive() {
+    arrives(
+        "create unlogged table u (id integer primary key, t text);
+         insert into u select i, repeat('u', 200) from generate_series(1, 500) i",
+        &[SPLIT],
+    );
+}
+
+#[test]
+fn large_objects_keep_content_owner_privileges_and_comment() {
+    let pair = Pair::with(
+        "select lo_from_bytea(40000 + i, decode(repeat(md5(i::text), i * 300), 'hex'))
+           from generate_series(1, 30) i;
+         select lo_create(41000); comment on large object 40001 is 'first ''one''';
+         create role lo_owner; create role lo_reader;
+         alter large object 40002 owner to lo_owner;
+         grant select on large object 40003 to lo_reader",
+    );
+    pair.to
+        .sql("postgres", "create role lo_owner; create role lo_reader");
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn sequences_stand_where_they_stood() {
+    let pair = arrives(
+        "create sequence up; create sequence down increment -1; create sequence fresh start 77;
+         create sequence called; select setval('called', 42, false);
+         select nextval('up') from generate_series(1, 9); select nextval('down');
+         create table s (id smallserial, b bigserial)",
+        &[],
+    );
+    assert_eq!(
+        pair.in_target("select nextval('up'), nextval('fresh')"),
+        "10|77"
+    );
+}
+
+#[test]
+fn roles_are_made_on_the_target_when_asked_for() {
+    let pair = lonely_pair();
+    pair.in_source(
+        "create role \"New Owner\" login; create role new_group; grant new_group to \"New Owner\";
+         create table t (id integer); alter table t owner to \"New Owner\"",
+    );
+    pair.clone(&WorkDir::new(), &["--roles"]).exits(0);
+    pair.assert_equal();
+    let member = "select pg_has_role('New Owner', 'new_group', 'member')";
+    assert_eq!(pair.in_target(member), "t");
+}

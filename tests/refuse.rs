@@ -1,0 +1,197 @@
+//! What a clone refuses, with which exit status, and that it touches nothing then.
+
+use std::time::Duration;
+
+use crate::support::{Cluster, Pair, WorkDir, pair, run};
+
+/// Failing at once means within this.
+const AT_ONCE: Duration = Duration::from_secs(5);
+/// Nobody listens there.
+const NOWHERE: &str = "postgres://postgres@127.0.0.1:1/postgres";
+
+/// Exit status of a clone between these two.
+fn clone_between(source: &str, target: &str) -> crate::support::Output {
+    let work = WorkDir::new();
+    run(&[
+        "clone",
+        "--source",
+        source,
+        "--target",
+        target,
+        "--dir",
+        &work.dir(),
+    ])
+}
+
+#[test]
+fn a_used_work_directory_is_refused_with_both_ways_out() {
+    let (pair, work) = (Pair::with("create table t (id integer)"), WorkDir::new());
+    pair.clone(&work, &[]).exits(0);
+    pair.clone(&work, &[])
+        .exits(3)
+        .says(&["--resume", "--restart"]);
+}
+
+#[test]
+fn a_completed_work_directory_is_refused_although_the_target_was_emptied() {
+    let (pair, work) = (Pair::with("create table t (id integer)"), WorkDir::new());
+    pair.clone(&work, &[]).exits(0);
+    pair.in_target("drop table t");
+    pair.clone(&work, &[]).exits(3);
+    assert_eq!(pair.in_target("select to_regclass('t') is null"), "t");
+}
+
+#[test]
+fn resume_and_restart_exclude_each_other() {
+    pair()
+        .clone(&WorkDir::new(), &["--resume", "--restart"])
+        .exits(1);
+}
+
+#[test]
+fn resume_alone_is_refused_once_the_snapshot_is_gone() {
+    let (pair, work) = (Pair::with("create table t (id integer)"), WorkDir::new());
+    pair.in_target("create table t (id integer)");
+    pair.clone(&work, &[]).exits(7);
+    pair.clone(&work, &["--resume"])
+        .exits(1)
+        .says(&["--not-consistent"]);
+}
+
+#[test]
+fn an_unreachable_source_is_exit_status_6() {
+    clone_between(NOWHERE, &pair().target()).exits(6);
+}
+
+#[test]
+fn an_unreachable_target_is_exit_status_7() {
+    clone_between(&pair().source(), NOWHERE).exits(7);
+}
+
+#[test]
+fn a_wrong_password_fails_at_once() {
+    let cluster = Cluster::start();
+    cluster.sql(
+        "postgres",
+        "create role scram_role login password 'right';
+        set password_encryption = 'md5'; create role md5_role login password 'right'",
+    );
+    cluster.hba("host all scram_role 127.0.0.1/32 scram-sha-256");
+    cluster.hba("host all md5_role 127.0.0.1/32 md5");
+    for role in ["scram_role", "md5_role"] {
+        let wrong = cluster.uri_as("postgres", role, "wrong");
+        let out = clone_between(&wrong, &pair().target()).exits(6);
+        assert!(
+            out.took < AT_ONCE,
+            "{role} took {:?}\n{}",
+            out.took,
+            out.stderr
+        );
+    }
+}
+
+#[test]
+fn the_right_password_is_taken_by_scram_and_md5() {
+    let cluster = Cluster::start();
+    cluster.sql(
+        "postgres",
+        "create role scram_role superuser login password 'r:i@g/h%t';
+        set password_encryption = 'md5'; create role md5_role superuser login password 'right'",
+    );
+    cluster.hba("host all scram_role 127.0.0.1/32 scram-sha-256");
+    cluster.hba("host all md5_role 127.0.0.1/32 md5");
+    for (role, password) in [("scram_role", "r%3Ai%40g%2Fh%25t"), ("md5_role", "right")] {
+        clone_between(
+            &cluster.uri_as("postgres", role, password),
+            &pair().target(),
+        )
+        .exits(0);
+    }
+}
+
+#[test]
+fn a_missing_database_fails_at_once() {
+    let pair = pair();
+    let out = clone_between(&pair.from.uri("no_such_database"), &pair.target()).exits(6);
+    assert!(out.took < AT_ONCE, "took {:?}", out.took);
+    out.says(&["no_such_database"]);
+    clone_between(&pair.source(), &pair.to.uri("no_such_database")).exits(7);
+}
+
+#[test]
+fn one_database_on_both_sides_is_refused() {
+    let pair = Pair::with("create table t (id integer); insert into t values (1)");
+    clone_between(&pair.source(), &pair.source()).exits(3);
+    let other_way = pair.source().replace("127.0.0.1", "localhost");
+    clone_between(&pair.source(), &other_way).exits(3);
+    assert_eq!(pair.in_source("select count(*) from t"), "1");
+}
+
+#[test]
+fn a_target_that_is_not_empty_is_refused_and_left_alone() {
+    let pair = Pair::with("create table t (id integer); create table u (id integer)");
+    pair.in_target("create table t (id integer, mine text); insert into t values (1, 'precious')");
+    pair.clone(&WorkDir::new(), &[]).exits(7).says(&["t"]);
+    assert_eq!(
+        pair.in_target("select mine, to_regclass('u') is null from t"),
+        "precious|t"
+    );
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    let pair = pair();
+    for (option, value) in [
+        ("--table-jobs", "0"),
+        ("--table-jobs", "100000"),
+        ("--index-jobs", "-1"),
+        ("--table-jobs", "many"),
+        ("--split-tables-larger-than", "10 parsec"),
+    ] {
+        let option = format!("{option}={value}");
+        pair.clone(&WorkDir::new(), &[&option]).exits(1);
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_by_name() {
+    let (pair, work) = (pair(), WorkDir::new());
+    let filters = work.file("filters.ini", "[exclude-table]\npublic.x\n");
+    pair.clone(&work, &["--filters", &filters])
+        .exits(1)
+        .says(&["--filters", "not supported yet"]);
+    pair.clone(&work, &["--follow"])
+        .exits(1)
+        .says(&["--follow", "not supported yet"]);
+    pair.clone(&work, &["--all-databases"])
+        .exits(1)
+        .says(&["--all-databases", "not supported yet"]);
+}
+
+/// A pair whose source is read by that role.
+fn clone_as(pair: &Pair, role: &str) -> crate::support::Output {
+    clone_between(&pair.from.uri_as(&pair.db, role, ""), &pair.target())
+}
+
+#[test]
+fn dl_08_a_role_from_whom_rows_are_hidden_is_refused() {
+    let pair = Pair::with(
+        "create role sees_less login; create table guarded (id integer);
+         insert into guarded select generate_series(1, 100);
+         alter table guarded enable row level security;
+         create policy few on guarded using (id < 10);
+         grant select on guarded to sees_less",
+    );
+    clone_as(&pair, "sees_less").exits(6).says(&["guarded"]);
+    assert_eq!(pair.in_target("select to_regclass('guarded') is null"), "t");
+}
+
+#[test]
+fn a_table_that_may_not_be_read_is_named() {
+    let pair = Pair::with(
+        "create role reads_less login; create table open (id integer); create table shut (id integer);
+         grant select on open to reads_less",
+    );
+    clone_as(&pair, "reads_less").exits(6).says(&["shut"]);
+    assert_eq!(pair.in_target("select to_regclass('open') is null"), "t");
+}

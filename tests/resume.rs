@@ -1,0 +1,74 @@
+//! A clone that died is taken up again: what is done stays, what is not is done once.
+
+use nix::sys::signal::Signal::SIGKILL;
+
+use crate::support::servers::{GATED, GATED_INDEX};
+use crate::support::{PATIENCE, Pair, WorkDir};
+
+const RESUME: [&str; 2] = ["--resume", "--not-consistent"];
+
+/// Clones until the gate, kills the supervisor there; all of the run is gone then.
+fn killed_at_the_gate(pair: &Pair, work: &WorkDir, more: &[&str]) {
+    let gate = pair.gate();
+    let mut run = pair.start(work, more);
+    pair.wait_for_gate(&run);
+    run.kill(SIGKILL);
+    run.wait_within(PATIENCE).exits(137);
+    assert!(run.is_gone_within(PATIENCE), "left: {:?}", run.children());
+    drop(gate);
+}
+
+#[test]
+fn dl_10_parts_that_were_copied_before_the_crash_are_neither_lost_nor_doubled() {
+    let (pair, work) = (Pair::with(GATED_INDEX), WorkDir::new());
+    let split = ["--split-tables-larger-than", "200kB"];
+    killed_at_the_gate(&pair, &work, &split);
+    pair.clone(&work, &[&split[..], &RESUME].concat()).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn a_run_killed_in_the_middle_of_a_copy_is_finished() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    killed_at_the_gate(&pair, &work, &[]);
+    pair.clone(&work, &RESUME).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn a_resume_can_be_killed_and_resumed() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    killed_at_the_gate(&pair, &work, &[]);
+    killed_at_the_gate(&pair, &work, &RESUME);
+    pair.clone(&work, &RESUME).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn restart_begins_anew_on_an_emptied_target() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    killed_at_the_gate(&pair, &work, &[]);
+    pair.clone(&work, &["--restart", "--drop-if-exists"])
+        .exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn a_work_directory_in_use_is_refused() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    let gate = pair.gate();
+    let run = pair.start(&work, &[]);
+    pair.wait_for_gate(&run);
+    pair.clone(&work, &RESUME).exits(3);
+    drop(gate);
+    run.wait().exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn another_source_cannot_take_over_the_work_directory() {
+    let (pair, other) = (Pair::with(GATED), Pair::with("create table x (id integer)"));
+    let work = WorkDir::new();
+    killed_at_the_gate(&pair, &work, &[]);
+    other.clone(&work, &RESUME).exits(3);
+}
