@@ -72,8 +72,8 @@ where pg_catalog.version() ~* 'linux';
 /// is what expressions of indexes and constraints were written for.
 const CATALOG_FIRST: &str = "\
 select pg_catalog.set_config('search_path', case \
-when s !~ '\\mpg_catalog\\M' and s !~ '^[\" ]*$' then 'pg_catalog, ' || s \
-when s ~ '^[\" ]*$' then 'pg_catalog' else s end, false) \
+when pg_catalog.btrim(s, ' \"') = '' then 'pg_catalog' \
+when pg_catalog.strpos(s, 'pg_catalog') = 0 then 'pg_catalog, ' || s else s end, false) \
 from (select pg_catalog.current_setting('search_path')) p(s);
 ";
 
@@ -118,10 +118,9 @@ impl Profile {
             } => {
                 sql.push_str("set synchronous_commit to off;\n");
                 if let Some(memory) = maintenance_work_mem {
-                    sql.push_str(&format!(
-                        "set maintenance_work_mem to {};\n",
-                        literal(memory)
-                    ));
+                    sql.push_str("set maintenance_work_mem to ");
+                    sql.push_str(&literal(memory));
+                    sql.push_str(";\n");
                 }
                 sql.push_str(CATALOG_FIRST);
             }

@@ -203,7 +203,8 @@ fn map_error(error: &postgres::Error, side: Side, backend_pid: i32, sql: Option<
     while let Some(inner) = cause {
         connection |= inner.downcast_ref::<std::io::Error>().is_some();
         if !text.ends_with(&inner.to_string()) {
-            text.push_str(&format!(": {inner}"));
+            text.push_str(": ");
+            text.push_str(&inner.to_string());
         }
         cause = inner.source();
     }

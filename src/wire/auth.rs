@@ -91,11 +91,11 @@ pub(super) fn authenticate(session: &mut Session, conn: &ConnInfo, position: usi
         proven: false,
     };
     loop {
-        let (tag, body) = session.next()?;
+        let (tag, body) = session.receive()?;
         match tag {
             b'R' => {
                 let auth =
-                    frame::auth(&body).map_err(|malformed| session.lost(malformed.into()))?;
+                    frame::auth(&body).map_err(|malformed| session.lost(&malformed.into()))?;
                 if auth == Auth::Ok {
                     return exchange.accept(session);
                 }

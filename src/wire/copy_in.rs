@@ -1,4 +1,4 @@
-//! `COPY … FROM STDIN`: payload sent as CopyData frames.
+//! `COPY … FROM STDIN`: payload sent as `CopyData` frames.
 //!
 //! Runs in copy workers. Writes the socket; looks for an early `E` between frames, so that a target
 //! that failed is not fed for hours. After an early error the server ignores the frames under way.
@@ -37,7 +37,7 @@ impl Session {
     /// Starts `COPY … FROM STDIN` and waits for the server's consent.
     pub fn copy_in(&mut self, sql: &str) -> Result<CopyIn<'_>> {
         self.send_query(sql)?;
-        let (tag, body) = self.next()?;
+        let (tag, body) = self.receive()?;
         match tag {
             b'G' => {}
             b'E' => return Err(self.failed(&body, Some(sql))),
@@ -53,7 +53,7 @@ impl Session {
     }
 }
 
-/// Tag and length of a CopyData frame.
+/// Tag and length of a `CopyData` frame.
 fn header(length: usize) -> [u8; HEADER_BYTES] {
     let length = u32::try_from(length + 4).unwrap_or(u32::MAX).to_be_bytes();
     [b'd', length[0], length[1], length[2], length[3]]
@@ -99,7 +99,7 @@ impl CopyIn<'_> {
         self.gathered.clear();
         written.map_err(|trouble| {
             self.settled = true;
-            let error = self.session.last_words(trouble);
+            let error = self.session.last_words(&trouble);
             if error.sqlstate().is_some() {
                 error.with_query(&self.sql)
             } else {
@@ -114,16 +114,16 @@ impl CopyIn<'_> {
             && self.session.link.unread().is_empty()
         {
             self.settled = true;
-            return Err(self.session.lost(trouble));
+            return Err(self.session.lost(&trouble));
         }
         loop {
             match self.session.link.has_message() {
                 Ok(false) => return Ok(()),
                 Ok(true) => {}
-                Err(trouble) => return Err(self.session.lost(trouble)),
+                Err(trouble) => return Err(self.session.lost(&trouble)),
             }
             let taken = self.session.link.message();
-            let (tag, body) = taken.map_err(|trouble| self.session.lost(trouble))?;
+            let (tag, body) = taken.map_err(|trouble| self.session.lost(&trouble))?;
             if self.session.absorb(tag, &body)? {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! `COPY … TO STDOUT`: the payload of CopyData frames, passed on without a look at it.
+//! `COPY … TO STDOUT`: the payload of `CopyData` frames, passed on without a look at it.
 //!
 //! Runs in copy workers. Reads the socket. A frame of any length is passed on in pieces, so memory
 //! is bounded by the read buffer and the caller's limit.
@@ -26,7 +26,7 @@ impl Session {
     /// Starts `COPY … TO STDOUT`.
     pub fn copy_out(&mut self, sql: &str) -> Result<CopyOut<'_>> {
         self.send_query(sql)?;
-        let (tag, body) = self.next()?;
+        let (tag, body) = self.receive()?;
         match tag {
             b'H' => {}
             b'E' => return Err(self.failed(&body, Some(sql))),
@@ -42,11 +42,30 @@ impl Session {
     }
 }
 
+/// Appends the payloads of `CopyData` frames that are there as a whole and fit below `limit`; tells
+/// how many bytes of `unread` that used. Narrow rows spend their time here.
+fn whole_frames(unread: &[u8], out: &mut Vec<u8>, limit: usize) -> usize {
+    let mut rest = unread;
+    while let Ok(Some((b'd', length))) = frame::header(rest)
+        && let Some((whole, behind)) = rest.split_at_checked(HEADER_BYTES + length)
+        && length <= limit.saturating_sub(out.len())
+        && let Some(payload) = whole.get(HEADER_BYTES..)
+    {
+        out.extend_from_slice(payload);
+        rest = behind;
+    }
+    unread.len() - rest.len()
+}
+
 impl CopyOut<'_> {
     /// Appends payload to `out` until it holds `limit` bytes or nothing more has arrived; waits only
-    /// while it has nothing to give. Returns false at the end of the data.
+    /// while it has nothing to give. Returns false at the end of the data. `out` that is full already
+    /// stays as it is.
     pub fn read(&mut self, out: &mut Vec<u8>, limit: usize) -> Result<bool> {
         let before = out.len();
+        if before >= limit.max(1) {
+            return Ok(true);
+        }
         while !self.done {
             self.take_buffered(out, limit)?;
             if self.done {
@@ -59,13 +78,13 @@ impl CopyOut<'_> {
                 match self.session.link.try_fill() {
                     Ok(true) => {}
                     Ok(false) => return Ok(true),
-                    Err(trouble) => return Err(self.session.lost(trouble)),
+                    Err(trouble) => return Err(self.session.lost(&trouble)),
                 }
             } else {
                 self.session
                     .link
                     .fill()
-                    .map_err(|trouble| self.session.lost(trouble))?;
+                    .map_err(|trouble| self.session.lost(&trouble))?;
             }
         }
         Ok(out.len() > before)
@@ -74,6 +93,10 @@ impl CopyOut<'_> {
     /// Passes on what has been read, up to the first byte that needs another read.
     fn take_buffered(&mut self, out: &mut Vec<u8>, limit: usize) -> Result<()> {
         loop {
+            if self.frame_left == 0 {
+                let used = whole_frames(self.session.link.unread(), out, limit);
+                self.session.link.consume(used);
+            }
             if out.len() >= limit.max(1) {
                 return Ok(());
             }
@@ -95,16 +118,21 @@ impl CopyOut<'_> {
                     self.session.link.consume(HEADER_BYTES);
                     self.frame_left = length;
                 }
-                Ok(Some(_)) => return self.other_message(),
-                Err(trouble) => return Err(self.session.lost(trouble)),
+                Ok(Some(_)) => {
+                    self.other_message()?;
+                    if self.done {
+                        return Ok(());
+                    }
+                }
+                Err(trouble) => return Err(self.session.lost(&trouble)),
             }
         }
     }
 
-    /// Handles the message at the front of the buffer, which is no CopyData.
+    /// Handles the message at the front of the buffer, which is no `CopyData`.
     fn other_message(&mut self) -> Result<()> {
         let taken = self.session.link.message();
-        let (tag, body) = taken.map_err(|trouble| self.session.lost(trouble))?;
+        let (tag, body) = taken.map_err(|trouble| self.session.lost(&trouble))?;
         if self.session.absorb(tag, &body)? {
             return Ok(());
         }
@@ -147,11 +175,11 @@ impl Session {
     pub(super) fn end_of_copy(&mut self, sql: &str) -> Result<u64> {
         let mut rows = None;
         loop {
-            let (tag, body) = self.next()?;
+            let (tag, body) = self.receive()?;
             match tag {
                 b'C' => match frame::command_tag(&body) {
                     Ok(tag) => rows = frame::copied_rows(&tag),
-                    Err(malformed) => return Err(self.lost(malformed.into())),
+                    Err(malformed) => return Err(self.lost(&malformed.into())),
                 },
                 b'E' => return Err(self.failed(&body, Some(sql))),
                 b'Z' => {

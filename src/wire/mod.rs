@@ -22,6 +22,8 @@ mod link;
 mod message;
 mod session;
 mod startup;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
 pub use cancel::CancelToken;

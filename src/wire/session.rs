@@ -8,7 +8,7 @@
 //! the rest up to `Z` is read, so that the session is ready again; a statement that failed in a
 //! transaction leaves that aborted, as the server's rules say. Extended-protocol pipelines belong
 //! into a file of their own beside the COPY ones: they need only [`Session::send`] and
-//! [`Session::next`].
+//! [`Session::receive`].
 
 use super::cancel::CancelToken;
 use super::frame;
@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Gives the connection up: makes the error of a failure after which its state is unknown.
-    pub(super) fn lost(&mut self, trouble: Trouble) -> Error {
+    pub(super) fn lost(&mut self, trouble: &Trouble) -> Error {
         self.broken = true;
         trouble.to_error(self.side, self.backend_pid)
     }
@@ -114,7 +114,7 @@ impl Session {
         } else {
             format!("message \"{}\" {place}", tag.escape_ascii())
         };
-        self.lost(Trouble::Protocol(what))
+        self.lost(&Trouble::Protocol(what))
     }
 
     /// Reads an `ErrorResponse`.
@@ -127,7 +127,7 @@ impl Session {
                 }
                 message.to_error(self.side, self.backend_pid, sql)
             }
-            Err(malformed) => self.lost(malformed.into()),
+            Err(malformed) => self.lost(&malformed.into()),
         }
     }
 
@@ -141,7 +141,7 @@ impl Session {
     /// Reads up to `ReadyForQuery`; breaks the session when that does not come.
     pub(super) fn drain(&mut self) {
         while !self.broken {
-            match self.next() {
+            match self.receive() {
                 Ok((b'Z', body)) => return self.ready(&body),
                 Ok((b'E', body)) => drop(self.server_error(&body, None)),
                 Ok(_) => {}
@@ -169,11 +169,11 @@ impl Session {
         match tag {
             b'N' => match ServerMessage::parse(body) {
                 Ok(message) => message.log(self.side, self.backend_pid),
-                Err(malformed) => return Err(self.lost(malformed.into())),
+                Err(malformed) => return Err(self.lost(&malformed.into())),
             },
             b'S' => match frame::parameter_status(body) {
                 Ok((name, value)) => drop(self.parameters.insert(name, value)),
-                Err(malformed) => return Err(self.lost(malformed.into())),
+                Err(malformed) => return Err(self.lost(&malformed.into())),
             },
             b'A' => {}
             _ => return Ok(false),
@@ -182,9 +182,9 @@ impl Session {
     }
 
     /// The next message that is not one of those that can come at any point. Waits for it.
-    pub(super) fn next(&mut self) -> Result<(u8, Vec<u8>)> {
+    pub(super) fn receive(&mut self) -> Result<(u8, Vec<u8>)> {
         loop {
-            let (tag, body) = self.link.message().map_err(|trouble| self.lost(trouble))?;
+            let (tag, body) = self.link.message().map_err(|trouble| self.lost(&trouble))?;
             if !self.absorb(tag, &body)? {
                 return Ok((tag, body));
             }
@@ -195,17 +195,17 @@ impl Session {
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<()> {
         match self.link.write(&[], bytes) {
             Ok(()) => Ok(()),
-            Err(trouble) => Err(self.last_words(trouble)),
+            Err(trouble) => Err(self.last_words(&trouble)),
         }
     }
 
     /// After a failed write: what the server said before it closed the connection, if it can be
     /// read, tells more than the failure.
-    pub(super) fn last_words(&mut self, trouble: Trouble) -> Error {
+    pub(super) fn last_words(&mut self, trouble: &Trouble) -> Error {
         if !matches!(trouble, Trouble::Stopped | Trouble::TimedOut) {
             while matches!(self.link.try_fill(), Ok(true)) {}
             while let Ok(true) = self.link.has_message() {
-                match self.next() {
+                match self.receive() {
                     Ok((b'E', body)) => {
                         let error = self.server_error(&body, None);
                         self.broken = true;
@@ -243,12 +243,12 @@ impl Session {
         let mut results = Vec::new();
         let mut rows = Vec::new();
         loop {
-            let (tag, body) = self.next()?;
+            let (tag, body) = self.receive()?;
             match tag {
                 b'T' => rows.clear(),
                 b'D' => match frame::data_row(&body) {
                     Ok(row) => rows.push(row),
-                    Err(malformed) => return Err(self.lost(malformed.into())),
+                    Err(malformed) => return Err(self.lost(&malformed.into())),
                 },
                 b'C' => match frame::command_tag(&body) {
                     Ok(tag) => {
@@ -257,7 +257,7 @@ impl Session {
                             tag,
                         });
                     }
-                    Err(malformed) => return Err(self.lost(malformed.into())),
+                    Err(malformed) => return Err(self.lost(&malformed.into())),
                 },
                 b'I' => results.push(StatementResult::default()),
                 b'E' => return Err(self.failed(&body, Some(sql))),

@@ -141,7 +141,7 @@ impl Session {
                     shuffle(&mut found);
                 }
                 for address in found {
-                    if let Some(done) = search.try_address((*position, host), address, *role)? {
+                    if let Some(done) = search.try_address((*position, host), &address, *role)? {
                         return Ok(done);
                     }
                 }
@@ -180,7 +180,7 @@ impl Session {
                     side: endpoint.side,
                     backend_pid,
                     key,
-                    endpoint: Arc::new(endpoint.as_used(session.tls().is_some())),
+                    endpoint: Arc::new(endpoint.settled(session.tls().is_some())),
                 });
                 Ok(session)
             }
@@ -216,14 +216,14 @@ impl Session {
     fn finish_startup(&mut self) -> Result<Option<(i32, i32)>> {
         let mut key = None;
         loop {
-            let (tag, body) = self.next()?;
+            let (tag, body) = self.receive()?;
             match tag {
                 b'K' => match frame::backend_key(&body) {
                     Ok(found) => {
                         self.backend_pid = found.0;
                         key = Some(found);
                     }
-                    Err(malformed) => return Err(self.lost(malformed.into())),
+                    Err(malformed) => return Err(self.lost(&malformed.into())),
                 },
                 b'v' => {}
                 b'E' => return Err(self.server_error(&body, None)),
@@ -301,16 +301,16 @@ impl Search<'_> {
     fn try_address(
         &mut self,
         (position, host): (usize, &Host),
-        address: Address,
+        address: &Address,
         role: Role,
     ) -> Result<Option<(Session, Pin)>> {
         let what = format!(
             "connecting to the {} server {}",
             self.side,
-            dial::describe(host, &address)
+            dial::describe(host, address)
         );
         let mut last = After::NextAddress;
-        for encryption in encryptions(self.conn, &address) {
+        for encryption in encryptions(self.conn, address) {
             let endpoint = self.endpoint(host, address.clone(), *encryption)?;
             match Session::start(endpoint, position, self.app_name, self.extra) {
                 Ok(mut session) => {
@@ -328,7 +328,7 @@ impl Search<'_> {
                     let pin = Pin {
                         position,
                         name: host.name.clone(),
-                        addr: match &address {
+                        addr: match address {
                             Address::Tcp(address) => Some(address.ip().to_string()),
                             Address::Unix(_) => None,
                         },
@@ -412,7 +412,7 @@ impl Endpoint {
     }
 
     /// The endpoint as it was used: a cancel request is encrypted just as its session is.
-    fn as_used(mut self, encrypted: bool) -> Self {
+    fn settled(mut self, encrypted: bool) -> Self {
         self.encryption = if encrypted {
             Encryption::Required
         } else {
