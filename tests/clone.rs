@@ -121,33 +121,6 @@ fn dl_16_what_hangs_on_indexes_and_constraints_is_kept() {
 }
 
 #[test]
-fn dl_28_rows_of_a_plain_table_go_into_a_partitioned_one() {
-    let pair = Pair::with(
-        "create table t (id integer, v text);
-         insert into t select i, md5(i::text) from generate_series(0, 199) i",
-    );
-    pair.in_target(
-        "create table t (id integer, v text) partition by range (id);
-         create table t1 partition of t for values from (0) to (100);
-         create table t2 partition of t for values from (100) to (200)",
-    );
-    let (source, target, work) = (pair.source(), pair.target(), WorkDir::new());
-    run(&[
-        "copy",
-        "table-data",
-        "--source",
-        &source,
-        "--target",
-        &target,
-        "--dir",
-        &work.dir(),
-    ])
-    .exits(0);
-    let rows = "select count(*), count(distinct v), min(id), max(id) from t";
-    assert_eq!(pair.in_source(rows), pair.in_target(rows));
-}
-
-#[test]
 fn dl_29_parents_and_children_keep_their_own_rows() {
     arrives(
         "create table parent (id integer primary key, t text);

@@ -152,6 +152,7 @@ fn restore(
     let run = input.means.run;
     if !switches.skip_db_properties {
         properties::apply(ledger, target, run)?;
+        properties::apply_statements(ledger, target, run, switches)?;
     }
     let entries = archive_run.list()?;
     let facts = archive::list_facts(

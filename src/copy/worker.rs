@@ -344,8 +344,9 @@ fn copy_all(
         }
         results.push(done(since, moved, None));
     }
+    // The mark that follows must not be ahead of what is on the target's disk.
     open.target
-        .simple("commit")
+        .simple("set local synchronous_commit to local; commit")
         .context(|| format!("committing the copy of table {}", tasks[0].qname))?;
     open.source.simple("commit")?;
     Ok(results)

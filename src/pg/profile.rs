@@ -116,7 +116,8 @@ impl Profile {
             Self::TargetBuild {
                 maintenance_work_mem,
             } => {
-                sql.push_str("set synchronous_commit to off;\n");
+                // Each statement is a transaction whose end is marked: it must be on the disk.
+                sql.push_str("set synchronous_commit to local;\n");
                 if let Some(memory) = maintenance_work_mem {
                     sql.push_str("set maintenance_work_mem to ");
                     sql.push_str(&literal(memory));
@@ -165,7 +166,7 @@ mod tests {
         let build = build.statements(PgVersion(150_000), "UTF8");
         for present in [
             "maintenance_work_mem to '1GB'",
-            "synchronous_commit to off",
+            "synchronous_commit to local",
             "'5s'",
         ] {
             assert!(build.contains(present), "{present}");
