@@ -114,9 +114,23 @@ fn choices(settings: &CloneSettings, foreign_snapshot: bool) -> Choices {
     }
 }
 
+/// Time from the first unit's start to the last one's end in this run.
+fn data_wall_ms(ledger: &Ledger, run: Run) -> Result<u64> {
+    ledger
+        .connection()
+        .query_row(
+            "select coalesce(max(finished_at) - min(started_at), 0) from unit where run_id = ?1",
+            [run.id],
+            |row| row.get::<_, i64>(0),
+        )
+        .map(|elapsed| u64::try_from(elapsed).unwrap_or(0))
+        .map_err(|error| crate::catalog::sqlite_error("read", &error))
+}
+
 /// Writes the end of the run into the ledger; every child is reaped by now.
 fn close(layout: &Layout, run: Run, elapsed_ms: u64, result: &Result<()>) -> Result<()> {
     let ledger = Ledger::open(&layout.ledger())?;
+    Step::Data.add(ledger.connection(), data_wall_ms(&ledger, run)?, 0)?;
     Step::Total.add(ledger.connection(), elapsed_ms, 0)?;
     let outcome = match result {
         Ok(()) => "done",

@@ -29,6 +29,17 @@ pub struct SchemaDir {
 }
 
 impl SchemaDir {
+    /// Removes the lists of an archive that is replaced.
+    fn forget_lists(&self) {
+        let lists = [
+            self.out_list(Section::PreData),
+            self.out_list(Section::PostData),
+        ];
+        for list in lists.iter().chain([&self.dir.join("toc-out.list")]) {
+            let _gone = std::fs::remove_file(list);
+        }
+    }
+
     /// Takes the path of the folder, which must exist.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }
@@ -218,19 +229,24 @@ impl ArchiveRun<'_> {
                 continue;
             }
             check(outcome, "pg_dump", Side::Source)?;
+            self.dir.forget_lists();
             return self.dir.keep(&unfinished, &self.dir.archive());
         }
     }
 
-    /// Lists the whole archive: entries with dependencies and sections. Leaves the lists of the two
-    /// sections in the folder. `--verbose` alone tells dependencies, but ignores `--section`, so
-    /// `pg_restore` is asked three times.
+    /// The entries of the archive with dependencies and sections, from the lists that an earlier call
+    /// left in the folder, else from `pg_restore`, which leaves them there. `--verbose` alone tells
+    /// dependencies, but ignores `--section`, so pg_restore is asked three times.
     pub fn list(&self) -> Result<Vec<Entry>> {
+        let text = |path: &Path, options: &[&str]| match std::fs::read(path) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(_) => self.list_to(path, options),
+        };
         let whole = self.dir.dir.join("toc-out.list");
-        let mut entries = parse(&self.list_to(&whole, &["--verbose"])?)?;
+        let mut entries = parse(&text(&whole, &["--verbose"])?)?;
         let ids_of = |section: Section| -> Result<BTreeSet<i32>> {
             let option = format!("--section={}", section.name());
-            parse_dump_ids(&self.list_to(&self.dir.out_list(section), &[&option])?)
+            parse_dump_ids(&text(&self.dir.out_list(section), &[&option])?)
         };
         let (pre, post) = (ids_of(Section::PreData)?, ids_of(Section::PostData)?);
         assign_sections(&mut entries, &pre, &post);

@@ -31,8 +31,8 @@ pub enum Token {
     Postgres {
         /// The crate's token.
         token: postgres::CancelToken,
-        /// TLS rules of the session.
-        tls: MakeTlsConnector,
+        /// TLS rules of the session, `None` where it has no TLS.
+        tls: Option<MakeTlsConnector>,
         /// Which server.
         side: Side,
         /// Process id of the server's backend.
@@ -55,9 +55,11 @@ impl Token {
                 tls,
                 side,
                 backend_pid,
-            } => token
-                .cancel_query(tls.clone())
-                .map_err(|error| cancel_error(&error, *side, *backend_pid)),
+            } => match tls {
+                Some(tls) => token.cancel_query(tls.clone()),
+                None => token.cancel_query(postgres::NoTls),
+            }
+            .map_err(|error| cancel_error(&error, *side, *backend_pid)),
         }
     }
 }

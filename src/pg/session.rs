@@ -41,7 +41,7 @@ pub struct PgSession {
     /// The server's version.
     pub server_version: PgVersion,
     backend: BackendId,
-    tls: MakeTlsConnector,
+    tls: Option<MakeTlsConnector>,
 }
 
 /// Connects to the endpoint that `pin` names and makes the settings of `profile`.
@@ -54,12 +54,12 @@ pub fn connect(
     app_name: &str,
     profile: &Profile,
 ) -> Result<PgSession> {
-    let plan = TlsPlan::new(conn, side)?;
-    let mut tls = MakeTlsConnector::new(plan.connector.clone());
-    tls.set_callback(move |config, _name| {
-        plan.apply(config);
-        Ok(())
-    });
+    // Certificates are only read where they are needed: that costs more than the connection.
+    let tls = if pin.tls {
+        Some(connector(conn, side)?)
+    } else {
+        None
+    };
     let backend_pid = Arc::new(AtomicI32::new(0));
     let mut config = config_for(conn, pin, app_name)?;
     let known_pid = Arc::clone(&backend_pid);
@@ -70,7 +70,10 @@ pub fn connect(
         clippy::disallowed_methods,
         reason = "this is the one place that connects"
     )]
-    let connected = config.connect(tls.clone());
+    let connected = match &tls {
+        Some(tls) => config.connect(tls.clone()),
+        None => config.connect(postgres::NoTls),
+    };
     let client = connected.map_err(|error| {
         map_error(&error, side, 0, None).context(format!("connecting to the {side} server"))
     })?;
@@ -108,6 +111,16 @@ pub fn connect(
     };
     session.batch_execute(&profile.statements(session.server_version, &encoding))?;
     Ok(session)
+}
+
+fn connector(conn: &ConnInfo, side: Side) -> Result<MakeTlsConnector> {
+    let plan = TlsPlan::new(conn, side)?;
+    let mut tls = MakeTlsConnector::new(plan.connector.clone());
+    tls.set_callback(move |config, _name| {
+        plan.apply(config);
+        Ok(())
+    });
+    Ok(tls)
 }
 
 /// The crate's form of a pinned connection string.
