@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Waits up to `limit`, less when a signal arrives. Blocks.
 pub fn nap(limit: Duration) {
     let mut none: [PollFd<'_>; 0] = [];
-    let millis = u16::try_from(limit.as_millis()).unwrap_or(u16::MAX);
+    // Rounded up: a wait of less than a millisecond would come back at once, again and again.
+    let millis = u16::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(u16::MAX);
     // EINTR is the point of it; with no descriptors no other error can matter.
     let _woken = poll(&mut none, PollTimeout::from(millis));
 }

@@ -43,7 +43,6 @@ pub(super) struct Endpoint {
     /// Host name for certificates, empty when there is none.
     name: String,
     encryption: Encryption,
-    tls: Option<TlsPlan>,
     side: Side,
 }
 
@@ -355,19 +354,12 @@ impl Search<'_> {
     }
 
     fn endpoint(&self, host: &Host, address: Address, encryption: Encryption) -> Result<Endpoint> {
-        let tls = match encryption {
-            Encryption::Plain => None,
-            Encryption::IfOffered | Encryption::Required => {
-                Some(TlsPlan::new(self.conn, self.side)?)
-            }
-        };
         let name = host.name.clone().unwrap_or_default();
         Ok(Endpoint {
             conn: self.conn.clone(),
             address,
             name,
             encryption,
-            tls,
             side: self.side,
         })
     }
@@ -458,9 +450,6 @@ impl Endpoint {
 
     /// Turns a plain connection into what `encryption` says.
     fn encrypt(&self, mut link: Link) -> Result<Link, Failure> {
-        let Some(plan) = &self.tls else {
-            return Ok(link);
-        };
         if self.encryption == Encryption::Plain {
             return Ok(link);
         }
@@ -484,8 +473,9 @@ impl Endpoint {
                 _ => return Err(self.refusal("the server's answer to the TLS request is invalid")),
             }
         }
-        let ssl = plan
-            .session(&self.name, self.side)
+        // Only now: reading the certificates of the system costs more than the connection.
+        let ssl = TlsPlan::new(&self.conn, self.side)
+            .and_then(|plan| plan.session(&self.name, self.side))
             .map_err(|error| Failure {
                 error,
                 after: After::Nothing,
