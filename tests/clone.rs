@@ -6,6 +6,17 @@ use crate::support::{Pair, WorkDir, assert_equal, pair, run};
 /// Small enough that a table of a few hundred rows is split.
 const SPLIT: &str = "--split-tables-larger-than=20kB";
 
+/// An extension with configuration tables, one row of which it brings itself.
+pub const CONFIG: &str = "
+    create extension hstore;
+    create table conf (id integer primary key, t text, shipped boolean); create table bare (t text);
+    create sequence conf_seq; insert into conf values (1, 'shipped', true);
+    alter extension hstore add table conf; alter extension hstore add table bare;
+    alter extension hstore add sequence conf_seq;
+    update pg_extension set extcondition = array['where not shipped', '', ''],
+        extconfig = array['conf'::regclass, 'bare'::regclass, 'conf_seq'::regclass]::oid[]
+     where extname = 'hstore';";
+
 /// Clones what the SQL makes, in the default way and equal in the end.
 #[track_caller]
 fn arrives(sql: &str, more: &[&str]) -> Pair {
@@ -305,6 +316,21 @@ fn large_objects_keep_content_owner_privileges_and_comment() {
     pair.to
         .sql("postgres", "create role lo_owner; create role lo_reader");
     pair.clone(&WorkDir::new(), &[]).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn rows_that_users_put_into_tables_of_an_extension_arrive_once() {
+    let pair = Pair::with(CONFIG);
+    pair.in_target(CONFIG);
+    pair.in_source(
+        "insert into conf values (2, 'mine', false), (3, 'mine, too', false);
+         insert into bare values ('a'), ('a'); select setval('conf_seq', 42)",
+    );
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    let rows = "select string_agg(c::text, ' ' order by id), (select count(*) from bare),
+                       (select last_value from conf_seq) from conf c";
+    assert_eq!(pair.in_source(rows), pair.in_target(rows));
     pair.assert_equal();
 }
 

@@ -2,6 +2,7 @@
 
 use nix::sys::signal::Signal::SIGKILL;
 
+use crate::clone::CONFIG;
 use crate::support::servers::{GATED, GATED_INDEX};
 use crate::support::{PATIENCE, Pair, WorkDir};
 
@@ -24,6 +25,18 @@ fn dl_10_parts_that_were_copied_before_the_crash_are_neither_lost_nor_doubled() 
     let split = ["--split-tables-larger-than", "200kB"];
     killed_at_the_gate(&pair, &work, &split);
     pair.clone(&work, &[&split[..], &RESUME].concat()).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn dl_11_rows_of_an_extension_are_not_doubled_by_a_resume() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    pair.in_source(CONFIG);
+    pair.in_target(CONFIG);
+    pair.in_source("insert into bare values ('a'), ('a')");
+    killed_at_the_gate(&pair, &work, &[]);
+    pair.clone(&work, &RESUME).exits(0);
+    assert_eq!(pair.in_target("select count(*) from bare"), "2");
     pair.assert_equal();
 }
 
