@@ -146,3 +146,22 @@ fn a_target_that_is_restarted_is_waited_for() {
 fn a_target_that_crashes_loses_nothing_that_was_marked() {
     restarted(|pair| pair.to.stop_immediate(), Duration::ZERO, &SPLIT);
 }
+
+#[test]
+fn a_lost_snapshot_ends_the_run_and_the_rest_is_copied_without_it() {
+    let (pair, work) = (busy(pair()), WorkDir::new());
+    let gate = pair.gate();
+    let run = pair.start(&work, &[]);
+    pair.wait_for_gate(&run);
+    let end = format!(
+        "select count(pg_terminate_backend(pid)) > 1 from pg_stat_activity
+          where datname = '{}' and application_name like 'pgcopydb%'",
+        pair.db
+    );
+    assert_eq!(pair.from.sql("postgres", &end), "t");
+    drop(gate);
+    let hint = ["--resume", "--not-consistent"];
+    run.wait().exits(6).says(&hint);
+    pair.clone(&work, &hint).exits(0);
+    pair.assert_equal();
+}
