@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal::SIGKILL;
 
 use crate::clone::CONFIG;
+use crate::support::program::signal;
 use crate::support::servers::{GATED, GATED_INDEX};
 use crate::support::{PATIENCE, Pair, WorkDir};
 
@@ -84,4 +85,36 @@ fn another_source_cannot_take_over_the_work_directory() {
     let work = WorkDir::new();
     killed_at_the_gate(&pair, &work, &[]);
     other.clone(&work, &RESUME).exits(3);
+}
+
+#[test]
+fn a_restore_whose_client_was_killed_is_ended_before_the_next_one() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    pair.in_source(
+        "alter table gated drop constraint gated_id_check;
+         create materialized view seen as select id from gated where gate(id)",
+    );
+    let gate = pair.gate();
+    let mut run = pair.start(&work, &[]);
+    pair.wait_for_gate(&run);
+    // asked to end, the tool would cancel its statement
+    let tools = run.children_named("pg_restore");
+    tools.iter().for_each(|pid| signal(*pid, SIGKILL));
+    run.kill(SIGKILL);
+    run.wait_within(PATIENCE).exits(137);
+    assert!(run.is_gone_within(PATIENCE), "left: {:?}", run.children());
+    let waiting = "select string_agg(pid::text, ' ') from pg_stat_activity
+        where datname = current_database() and application_name like 'pgcopydb% tool %'";
+    let left = pair.in_target(waiting);
+    assert!(!left.is_empty(), "no session waits without its client");
+    let again = pair.start(&work, &RESUME);
+    let gone = format!("select not exists (select 1 from pg_stat_activity where pid = {left})");
+    assert!(
+        pair.to.wait_until(&pair.db, &gone, PATIENCE * 3),
+        "{}",
+        again.said()
+    );
+    drop(gate);
+    again.wait().exits(0);
+    pair.assert_equal();
 }
