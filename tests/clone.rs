@@ -132,6 +132,27 @@ fn dl_16_what_hangs_on_indexes_and_constraints_is_kept() {
 }
 
 #[test]
+fn comment_and_privileges_of_the_database_arrive_unless_left_out() {
+    let pair = Pair::with("create role db_reader");
+    pair.to.sql("postgres", "create role db_reader");
+    let db = &pair.db;
+    pair.in_source(&format!(
+        "comment on database {db} is E'it''s \\\\ ours'; revoke temporary on database {db} from public;
+         grant create on database {db} to db_reader with grant option"
+    ));
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    pair.assert_equal();
+
+    let without = Pair::with("");
+    without.in_source(&format!("comment on database {} is 'x'", without.db));
+    let more = ["--no-comments", "--no-acl"];
+    without.clone(&WorkDir::new(), &more).exits(0);
+    let comment = "select shobj_description(oid, 'pg_database') is null and datacl is null
+                     from pg_database where datname = current_database()";
+    assert_eq!(without.in_target(comment), "t");
+}
+
+#[test]
 fn dl_29_parents_and_children_keep_their_own_rows() {
     arrives(
         "create table parent (id integer primary key, t text);

@@ -220,11 +220,11 @@ fn no_other_descriptor_reaches_a_child() {
 }
 
 fn nothing_forks_beside_a_thread() {
-    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (release, held) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || held.recv());
     let refused = fork::spawn("test", |_| 0).unwrap_err();
     assert_eq!(refused.kind(), Kind::Internal);
-    drop(hold);
+    drop(release);
     let _ended = thread.join();
     // The kernel's entry of the thread may outlive the join by a moment.
     let since = Instant::now();

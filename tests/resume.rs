@@ -99,7 +99,9 @@ fn a_restore_whose_client_was_killed_is_ended_before_the_next_one() {
     pair.wait_for_gate(&run);
     // asked to end, the tool would cancel its statement
     let tools = run.children_named("pg_restore");
-    tools.iter().for_each(|pid| signal(*pid, SIGKILL));
+    for pid in tools {
+        signal(pid, SIGKILL);
+    }
     run.kill(SIGKILL);
     run.wait_within(PATIENCE).exits(137);
     assert!(run.is_gone_within(PATIENCE), "left: {:?}", run.children());
