@@ -4,7 +4,7 @@
 //! whole: the statements of an entry become the unit's statements, only the first one of a key is
 //! replaced by one that adopts a ready index.
 
-use crate::catalog::unit::Item;
+use crate::catalog::unit::{Item, Makes, SMALL_TABLE_BYTES};
 use crate::catalog::{Ledger, sqlite_error};
 use crate::clone::settings::{CloneSettings, Switches};
 use crate::dump::archive_list::{PG_CLASS, PG_CONSTRAINT};
@@ -163,7 +163,8 @@ pub(super) fn plan_units(
         plan_entry(connection, entry, &mut gathered)?;
     }
     for (table, items) in &gathered.per_table {
-        insert_unit(connection, ("constraint", *table, 0), 0, items)?;
+        let bytes = table_bytes(connection, *table)?;
+        insert_unit(connection, ("constraint", *table, 0), bytes, items)?;
     }
     let failed = |error: rusqlite::Error| sqlite_error("write", &error);
     connection
@@ -194,6 +195,13 @@ pub(super) fn plan_units(
         )
         .map_err(failed)?;
     crate::catalog::unit::advance(connection, 0).map(|_| ())
+}
+
+fn table_bytes(connection: &Connection, table: Oid) -> Result<i64> {
+    connection
+        .prepare_cached("select bytes from s_table where oid = ?1")
+        .and_then(|mut statement| statement.query_row([table], |row| row.get(0)))
+        .map_err(|error| sqlite_error("read", &error))
 }
 
 fn insert_unit(
@@ -243,16 +251,17 @@ struct IndexRow {
     relname: String,
     qname: String,
     rank: i64,
+    table_bytes: i64,
     definition: String,
 }
 
 fn index_row(connection: &Connection, oid: Oid) -> Result<Option<IndexRow>> {
     connection
         .prepare_cached(
-            "select table_oid, relname, qname,
-                    bytes * case amname when 'gin' then 4 when 'gist' then 4 else 1 end,
-                    definition
-               from s_index where oid = ?1",
+            "select i.table_oid, i.relname, i.qname,
+                    i.bytes * case i.amname when 'gin' then 4 when 'gist' then 4 else 1 end,
+                    i.definition, t.bytes
+               from s_index i join s_table t on t.oid = i.table_oid where i.oid = ?1",
         )
         .and_then(|mut statement| {
             statement
@@ -263,6 +272,7 @@ fn index_row(connection: &Connection, oid: Oid) -> Result<Option<IndexRow>> {
                         qname: row.get(2)?,
                         rank: row.get(3)?,
                         definition: row.get(4)?,
+                        table_bytes: row.get(5)?,
                     })
                 })
                 .optional()
@@ -277,30 +287,30 @@ fn plan_index(connection: &Connection, entry: &ScriptEntry, gathered: &mut Gathe
     let Some((create, rest)) = entry.statements.split_first() else {
         return Ok(());
     };
-    let item = Item {
+    let item = |makes: Makes, statements: Vec<String>| Item {
         name: row.qname.clone(),
         raw_name: row.relname.clone(),
-        is_constraint: false,
+        makes,
         oid: entry.object_oid,
         tablespace: entry.default_tablespace.clone(),
-        statements: vec![create.clone()],
+        statements,
     };
-    insert_unit(
-        connection,
-        ("index", row.table, entry.object_oid),
-        row.rank,
-        &[item],
-    )?;
-    if !rest.is_empty() {
-        // They lock the table, so they wait until no other index of it is being built.
-        gathered.per_table.entry(row.table).or_default().push(Item {
-            name: row.qname,
-            raw_name: row.relname,
-            is_constraint: false,
-            oid: entry.object_oid,
-            tablespace: None,
-            statements: rest.to_vec(),
-        });
+    if row.table_bytes <= SMALL_TABLE_BYTES {
+        let items = gathered.per_table.entry(row.table).or_default();
+        items.push(item(Makes::Index, entry.statements.clone()));
+    } else {
+        let items = [item(Makes::Index, vec![create.clone()])];
+        insert_unit(
+            connection,
+            ("index", row.table, entry.object_oid),
+            row.rank,
+            &items,
+        )?;
+        if !rest.is_empty() {
+            // They lock the table, so they wait until no other index of it is being built.
+            let items = gathered.per_table.entry(row.table).or_default();
+            items.push(item(Makes::Nothing, rest.to_vec()));
+        }
     }
     take(connection, entry, "index")
 }
@@ -331,13 +341,16 @@ fn plan_constraint(
     let Some((first, rest)) = entry.statements.split_first() else {
         return Ok(());
     };
-    let adopts = matches!(contype.as_str(), "p" | "u") && !is_temporal;
+    // A small table gains nothing from an index of its own unit.
+    let adopts = matches!(contype.as_str(), "p" | "u")
+        && !is_temporal
+        && row.table_bytes > SMALL_TABLE_BYTES;
     let mut statements = Vec::with_capacity(entry.statements.len());
     if adopts {
         let index = Item {
             name: row.qname.clone(),
             raw_name: row.relname.clone(),
-            is_constraint: false,
+            makes: Makes::Index,
             oid: index_oid,
             tablespace: entry.default_tablespace.clone(),
             statements: vec![row.definition.clone()],
@@ -358,7 +371,7 @@ fn plan_constraint(
     gathered.per_table.entry(table).or_default().push(Item {
         name: row.qname,
         raw_name: row.relname,
-        is_constraint: true,
+        makes: Makes::Constraint,
         oid: entry.object_oid,
         tablespace: entry.default_tablespace.clone().filter(|_| !adopts),
         statements,
@@ -387,7 +400,7 @@ fn plan_foreign_key(connection: &Connection, entry: &ScriptEntry) -> Result<()> 
     let item = |statements: Vec<String>| Item {
         name: conname.clone(),
         raw_name: unquote(&conname),
-        is_constraint: true,
+        makes: Makes::Constraint,
         oid: entry.object_oid,
         tablespace: None,
         statements,

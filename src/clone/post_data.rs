@@ -13,8 +13,8 @@ use crate::dump::list_plan::{
     LIST_EXISTING, LIST_EXISTING_PUBLICATION_SCHEMAS, kept, plan_post_data, print_edits,
 };
 use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions, SchemaDir, Section};
-use crate::error::{Context, Result};
-use crate::pg::{PgSession, Profile, Token, quote};
+use crate::error::{Context, Error, Kind, Result};
+use crate::pg::{PgSession, Profile, Token};
 use crate::schema::preflight::list_roles;
 use crate::schema::target;
 use crate::supervisor::{Leaf, Report};
@@ -45,41 +45,54 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     means.run.mark(ledger.connection(), "post-data", "")
 }
 
-/// Gives back the units of unlogged tables that are empty although rows were copied into them.
-fn redo_emptied_tables(ledger: &mut Ledger, target: &mut PgSession) -> Result<bool> {
-    let read = || -> rusqlite::Result<Vec<(Oid, String, String)>> {
+/// Unlogged tables with what was copied into each: oid, table that was written (as for FROM), rows,
+/// routed.
+fn unlogged_tables(ledger: &Ledger) -> Result<Vec<(Oid, String, i64, bool)>> {
+    let read = || -> rusqlite::Result<Vec<(Oid, String, i64, bool)>> {
         ledger
             .connection()
             .prepare(
-                "select t.oid, t.nspname, t.relname from s_table t
+                "select min(t.oid), coalesce(t.route_qname, 'only ' || t.qname), sum(u.rows),
+                        t.route_oid is not null
+                   from s_table t
+                   join unit u on u.table_oid = t.oid and u.kind = 'copy' and u.state = 'done'
                   where t.persistence = 'u' and t.is_extension = 0
-                    and (select sum(u.rows) from unit u
-                          where u.table_oid = t.oid and u.kind = 'copy' and u.state = 'done') > 0",
+                  group by coalesce(t.route_oid, t.oid) having sum(u.rows) > 0",
             )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map([], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?
             .collect()
     };
-    let tables = read().map_err(|error| sqlite_error("read", &error))?;
+    read().map_err(|error| sqlite_error("read", &error))
+}
+
+/// Gives back the units of unlogged tables that lack rows: a crash of the target empties them after
+/// they were done. They are counted, as nothing else tells for certain.
+fn redo_emptied_tables(ledger: &mut Ledger, target: &mut PgSession) -> Result<bool> {
     let mut emptied = Vec::new();
-    for (oid, nspname, relname) in tables {
-        let qname = quote::qualified(&nspname, &relname);
-        let row = target.query_one(
-            "select coalesce(pg_catalog.pg_relation_size(pg_catalog.to_regclass($1)), 0)",
-            &[&qname],
-        )?;
-        if row.get::<_, i64>(0) == 0 {
-            log::warn!(
-                "Unlogged table {qname} was emptied by a crash of the target, copying it again"
-            );
-            emptied.push(oid);
+    for (oid, qname, copied, is_routed) in unlogged_tables(ledger)? {
+        let row = target.query_one(&format!("select count(*) from {qname}"), &[])?;
+        if row.get::<_, i64>(0) >= copied {
+            continue;
         }
+        if is_routed {
+            // Its rows lie in other partitions, too, so that it cannot be emptied alone.
+            return Err(Error::new(
+                Kind::Target,
+                format!("unlogged table {qname} lost rows in a crash of the target"),
+            )
+            .hint("Begin anew with --restart --drop-if-exists."));
+        }
+        log::warn!("Unlogged table {qname} was emptied by a crash of the target: copying it again");
+        emptied.push(oid);
     }
     if emptied.is_empty() {
         return Ok(false);
     }
     ledger.write(|tx| {
         for oid in &emptied {
-            // Its indexes and constraints are there; the copy empties the table and fills them.
+            // Its indexes and constraints are there; a second claim empties the table first.
             tx.execute(
                 "update unit set state = 'todo', claims = 1
                   where table_oid = ?1 and kind = 'copy' and state = 'done'",

@@ -51,6 +51,7 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
             .context(|| "fetching the catalogs of the source".to_owned())?;
         let split = plan_all(tx, &mut source.client, &plan)
             .context(|| "planning the parts of large tables".to_owned())?;
+        whole_unlogged_tables(tx)?;
         run.mark(tx, "fetched", "")?;
         Ok((counts, split))
     })?;
@@ -80,6 +81,19 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     );
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     Step::Catalog.add(ledger.connection(), elapsed_ms, 0)
+}
+
+/// A crash of the target empties unlogged tables, and a part that arrives later would hide that the
+/// others are gone: they are copied whole.
+fn whole_unlogged_tables(connection: &rusqlite::Connection) -> Result<()> {
+    connection
+        .execute(
+            "delete from s_part
+              where table_oid in (select oid from s_table where persistence = 'u')",
+            [],
+        )
+        .map(|_| ())
+        .map_err(|error| crate::catalog::sqlite_error("write", &error))
 }
 
 /// `--estimate-table-sizes` trusts the statistics of the source, so they are made first.

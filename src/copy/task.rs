@@ -35,6 +35,7 @@ pub(super) struct Task {
     /// Rows arrive through an ancestor.
     pub(super) is_routed: bool,
     target_is_partitioned: bool,
+    is_unlogged: bool,
 }
 
 impl Task {
@@ -47,7 +48,7 @@ impl Task {
                     "select t.qname, coalesce(t.route_qname, t.qname), coalesce(c.columns, ''),
                             coalesce(c.format, 'text'), t.filenode, t.bytes,
                             coalesce(t.part_key, ''), t.route_qname is not null,
-                            coalesce(c.target_kind, 'r'),
+                            coalesce(c.target_kind, 'r'), t.persistence = 'u',
                             (select count(*) from s_part p
                               where p.table_oid = t.oid and p.plan = ?2)
                        from s_table t left join s_copy c on c.table_oid = t.oid
@@ -66,7 +67,8 @@ impl Task {
                         condition: part_condition(ledger, &unit, &row.get::<_, String>(6)?)?,
                         is_routed: row.get(7)?,
                         target_is_partitioned: kind == "p",
-                        part_count: row.get(9)?,
+                        is_unlogged: row.get(9)?,
+                        part_count: row.get(10)?,
                         unit: unit.clone(),
                     })
                 })
@@ -112,6 +114,7 @@ impl Task {
     pub(super) fn freezes(&self, fresh: bool) -> bool {
         !self.leaves_progress()
             && !self.target_is_partitioned
+            && !self.is_unlogged
             && (self.must_truncate(fresh) || self.bytes >= FREEZE_FROM_BYTES)
     }
 
@@ -154,8 +157,12 @@ impl Task {
         format!("copy {}{columns} from stdin{options}", self.target_qname)
     }
 
-    /// `TRUNCATE` for the target.
+    /// What empties the target's table. An unlogged one may have to be copied again after a crash of
+    /// the target, when foreign keys that refer to it forbid TRUNCATE.
     pub(super) fn truncate_sql(&self) -> String {
+        if self.is_unlogged {
+            return format!("delete from only {}", self.target_qname);
+        }
         let only = if self.target_is_partitioned {
             ""
         } else {

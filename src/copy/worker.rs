@@ -55,21 +55,10 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: CopyFacts) -> Result<()> {
 
 /// Adds more small tables to a small table that has never been tried.
 fn group_of(worker: &mut Worker<'_, '_>, unit: Unit) -> Result<Vec<Unit>> {
-    let mut group = vec![unit];
-    let first = &group[0];
-    if first.kind == Kind::Copy && first.object == 0 && first.attempts == 1 {
-        let task = Task::read(&worker.ledger, first.clone())?;
-        if task.bytes <= unit::SMALL_TABLE_BYTES && !task.is_routed {
-            let (run, number) = (worker.means.run, worker.leaf.number);
-            group.extend(unit::claim_small_tables(
-                &mut worker.ledger,
-                run,
-                number,
-                GROUP_MAX - 1,
-            )?);
-        }
+    if unit.kind != Kind::Copy || Task::read(&worker.ledger, unit.clone())?.leaves_progress() {
+        return Ok(vec![unit]);
     }
-    Ok(group)
+    worker.group(unit, GROUP_MAX)
 }
 
 /// Opens what is missing. The backends are written down before they do anything.
@@ -344,9 +333,8 @@ fn copy_all(
         }
         results.push(done(since, moved, None));
     }
-    // The mark that follows must not be ahead of what is on the target's disk.
     open.target
-        .simple("set local synchronous_commit to local; commit")
+        .simple("commit")
         .context(|| format!("committing the copy of table {}", tasks[0].qname))?;
     open.source.simple("commit")?;
     Ok(results)

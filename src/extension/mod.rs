@@ -93,7 +93,7 @@ fn one(worker: &mut Worker<'_, '_>, unit: &Unit) -> Result<()> {
                 .context(|| format!("copying {} of extension \"{name}\"", config.qname))?;
         }
     }
-    target.simple("set local synchronous_commit to local; commit")?;
+    target.simple("commit")?;
     source.simple("commit")?;
     log::info!("Copied the configuration of extension \"{name}\"");
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);

@@ -4,7 +4,7 @@
 //! `search_path`: expressions of indexes may call functions that depend on it.
 
 use super::existing::{self, Found};
-use crate::catalog::unit::{Done, Item, Kind, Unit};
+use crate::catalog::unit::{Done, Item, Kind, Makes, Unit};
 use crate::catalog::{Step, sqlite_error};
 use crate::error::{Context, Error, Result};
 use crate::pg::{PgSession, Profile, Registration, Token};
@@ -14,6 +14,9 @@ use crate::worker::{self, Means, Worker};
 use crate::{notice, sql};
 use rusqlite::OptionalExtension;
 use std::time::Instant;
+
+/// Most small tables in one transaction: each takes a few locks.
+const GROUP_MAX: u32 = 20;
 
 /// What an index worker needs beyond what every worker gets.
 #[derive(Clone, Debug)]
@@ -48,12 +51,74 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: &IndexFacts) -> Result<()>
     )?;
     let mut target = None;
     while let Some(unit) = worker.next()? {
-        if let Err(error) = one(&mut worker, &mut target, facts, &unit) {
+        let group = match unit.kind {
+            Kind::Constraint => worker.group(unit, GROUP_MAX)?,
+            _ => vec![unit],
+        };
+        let result = match group.as_slice() {
+            [unit] => one(&mut worker, &mut target, facts, unit),
+            units => all(&mut worker, &mut target, facts, units),
+        };
+        if let Err(error) = result {
             target = None;
-            worker.failed(&[unit], error)?;
+            worker.failed(&group, error)?;
         }
     }
     Ok(())
+}
+
+/// Makes everything of several small tables in one transaction. They were never tried before, so
+/// nothing can be there but what is not ours: then they fail together, and are tried one by one.
+fn all(
+    worker: &mut Worker<'_, '_>,
+    target: &mut Option<Target>,
+    facts: &IndexFacts,
+    units: &[Unit],
+) -> Result<()> {
+    let since = Instant::now();
+    worker.begin(
+        "add constraints of small tables",
+        units.first().map(|unit| unit.id),
+    )?;
+    let mut statements = vec!["begin".to_owned()];
+    for unit in units {
+        for item in unit.items()? {
+            if let Some(tablespace) = &item.tablespace {
+                statements.push(format!("set local default_tablespace = {tablespace}"));
+            }
+            let plain = item
+                .statements
+                .iter()
+                .map(|s| s.trim_end().trim_end_matches(';'));
+            statements.extend(plain.map(str::to_owned));
+            if item.tablespace.is_some() {
+                statements.push("reset default_tablespace".to_owned());
+            }
+        }
+    }
+    statements.push("commit".to_owned());
+    let session = connect(worker, target, facts)?;
+    execute(session, &statements.join(";\n")).context(|| {
+        format!(
+            "adding indexes and constraints of {} small tables",
+            units.len()
+        )
+    })?;
+    let each = u64::try_from(since.elapsed().as_millis()).unwrap_or(0)
+        / u64::try_from(units.len()).unwrap_or(1).max(1);
+    let done: Vec<(&Unit, Done)> = units
+        .iter()
+        .map(|unit| {
+            (
+                unit,
+                Done {
+                    elapsed_ms: each,
+                    ..Done::default()
+                },
+            )
+        })
+        .collect();
+    worker.finish(Step::Constraint, &done)
 }
 
 fn connect<'t>(
@@ -117,7 +182,17 @@ fn one(
         _ => {
             worker.begin(&format!("add constraints {}", table.qname), Some(unit.id))?;
             for item in &items {
-                add_constraint(session, &table, item, look)?;
+                match item.makes {
+                    Makes::Index => {
+                        let (create, rest) = split(item)?;
+                        create_index(session, &table, &create, (look, unit.attempts))?;
+                        rest.iter()
+                            .try_for_each(|statement| execute(session, statement))?;
+                    }
+                    Makes::Constraint | Makes::Nothing => {
+                        add_constraint(session, &table, item, look)?;
+                    }
+                }
             }
             notice!(
                 "Constraints of {}: {}",
@@ -211,6 +286,21 @@ fn create_index(
     execute_in(session, item.tablespace.as_deref(), &item.statements).context(context)
 }
 
+/// An item of its first statement alone, and the other statements.
+fn split(item: &Item) -> Result<(Item, &[String])> {
+    let (first, rest) = item
+        .statements
+        .split_first()
+        .ok_or_else(|| Error::internal(format!("{} has no statements", item.name)))?;
+    Ok((
+        Item {
+            statements: vec![first.clone()],
+            ..item.clone()
+        },
+        rest,
+    ))
+}
+
 fn same(statement: &str, definition: &str) -> bool {
     let plain = |text: &str| text.trim().trim_end_matches(';').to_owned();
     plain(statement) == plain(definition)
@@ -225,7 +315,7 @@ fn add_constraint(session: &mut PgSession, table: &Table, item: &Item, look: boo
         .ok_or_else(|| Error::internal(format!("{} has no statements", item.name)))?;
     let names = (table.nspname.as_str(), table.relname.as_str());
     let is_there = look
-        && item.is_constraint
+        && item.makes == Makes::Constraint
         && existing::find_constraint(session, names, &item.raw_name)
             .context(context)?
             .is_some();

@@ -34,7 +34,9 @@ pub enum Profile {
     TargetPlain,
 }
 
-/// Settings of all sessions. Output of values as `pg_dump` fixes it, no limits, no surprises by
+/// Settings of all sessions. What the ledger marks as done must be on the target's disk, as a commit
+/// that is not is lost when the server crashes; standbys of the target are not waited for.
+///  Output of values as `pg_dump` fixes it, no limits, no surprises by
 /// settings of the role or the database.
 const ALL: &str = "\
 set extra_float_digits to 3;
@@ -53,6 +55,7 @@ set lc_monetary to 'C';
 set xmloption to 'content';
 set quote_all_identifiers to off;
 set enable_tidscan to on;
+set synchronous_commit to local;
 ";
 
 /// Settings of sessions that read: all rows or an error, in the order of the file.
@@ -111,21 +114,16 @@ impl Profile {
         if version >= PgVersion(140_000) {
             sql.push_str(CHECK_CLIENT);
         }
-        match self {
-            Self::TargetCopy { .. } => sql.push_str("set synchronous_commit to off;\n"),
-            Self::TargetBuild {
-                maintenance_work_mem,
-            } => {
-                // Each statement is a transaction whose end is marked: it must be on the disk.
-                sql.push_str("set synchronous_commit to local;\n");
-                if let Some(memory) = maintenance_work_mem {
-                    sql.push_str("set maintenance_work_mem to ");
-                    sql.push_str(&literal(memory));
-                    sql.push_str(";\n");
-                }
-                sql.push_str(CATALOG_FIRST);
+        if let Self::TargetBuild {
+            maintenance_work_mem,
+        } = self
+        {
+            if let Some(memory) = maintenance_work_mem {
+                sql.push_str("set maintenance_work_mem to ");
+                sql.push_str(&literal(memory));
+                sql.push_str(";\n");
             }
-            _ => {}
+            sql.push_str(CATALOG_FIRST);
         }
         sql
     }
@@ -143,7 +141,6 @@ mod tests {
             "idle_in",
             "idle_session",
             "transaction_timeout",
-            "synchronous",
             "check_int",
         ] {
             assert!(!old.contains(absent), "{absent}");

@@ -3,6 +3,7 @@
 //! Runs in the main program when the run is over. Reads the ledger, writes nothing.
 
 use crate::catalog::unit::Item;
+use crate::catalog::unit::Makes;
 use crate::catalog::{Ledger, Run, Step, Timing, sqlite_error};
 use crate::error::{Error, Result};
 use crate::units::Oid;
@@ -348,7 +349,10 @@ fn fill_build(table: &mut TableFigures, unit: &DoneUnit, names: &IndexNames) -> 
         return Ok(());
     }
     let mut elapsed_ms = unit.duration_ms;
-    for item in items.into_iter().filter(|item| item.is_constraint) {
+    for item in items
+        .into_iter()
+        .filter(|item| item.makes == Makes::Constraint)
+    {
         table.constraints.push(Build {
             oid: item.oid,
             schema: table.schema.clone(),
@@ -399,9 +403,9 @@ pub(super) mod tests {
                     (16600, 16563, 'shop', 'orders_pkey', 'shop.orders_pkey', 'btree', 1, 1, 1, 9, 'x');
                 insert into unit (kind, state, table_oid, object, duration_ms, sql) values
                     ('index', 'done', 16563, 16600, 40,
-                     '[{"name":"shop.orders_pkey","raw_name":"orders_pkey","is_constraint":false,"oid":16600,"tablespace":null,"statements":["CREATE UNIQUE INDEX orders_pkey ON shop.orders (id)"]}]'),
+                     '[{"name":"shop.orders_pkey","raw_name":"orders_pkey","makes":"Index","oid":16600,"tablespace":null,"statements":["CREATE UNIQUE INDEX orders_pkey ON shop.orders (id)"]}]'),
                     ('constraint', 'done', 16563, 0, 22,
-                     '[{"name":"orders_pkey","raw_name":"orders_pkey","is_constraint":true,"oid":16601,"tablespace":null,"statements":["ALTER TABLE shop.orders ADD CONSTRAINT orders_pkey PRIMARY KEY USING INDEX orders_pkey"]}]');
+                     '[{"name":"orders_pkey","raw_name":"orders_pkey","makes":"Constraint","oid":16601,"tablespace":null,"statements":["ALTER TABLE shop.orders ADD CONSTRAINT orders_pkey PRIMARY KEY USING INDEX orders_pkey"]}]');
                 insert into step (name, started_at, finished_at, duration_ms, bytes) values
                     ('catalog', 1, 2, 119, 0), ('dump', 1, 2, 66, 0), ('pre-data', 1, 2, 92, 0),
                     ('data', 1, 2, 8000, 0), ('copy', 1, 2, 652, 5700120), ('index', 1, 2, 40, 0),

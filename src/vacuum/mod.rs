@@ -12,45 +12,51 @@ use crate::worker::{self, Means, Worker};
 use crate::{notice, sql};
 use std::time::Instant;
 
+/// Most small tables in one statement.
+const GROUP_MAX: u32 = 20;
+
 /// Runs a vacuum worker until its stage is over. Blocks.
 pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
     const UPSTREAM: &[Kind] = &[Kind::Truncate, Kind::Copy, Kind::Index, Kind::Constraint];
     let mut worker = Worker::start(leaf, means, &[Kind::Vacuum], UPSTREAM)?;
     let mut target: Option<(PgSession, Registration)> = None;
     while let Some(unit) = worker.next()? {
-        let Err(error) = one(&mut worker, &mut target, &unit) else {
+        let group = worker.group(unit, GROUP_MAX)?;
+        let Err(error) = vacuum(&mut worker, &mut target, &group) else {
             continue;
         };
         target = None;
-        if unit.claims < 2 || matches!(retry::policy(&error), Retry::Soon | Retry::Backoff) {
-            worker.failed(&[unit], error)?;
-        } else {
-            let why = format!("Could not vacuum: {}", error.lines().join("; "));
-            worker.skip(&unit, "not vacuumed", &why)?;
+        let passing = matches!(retry::policy(&error), Retry::Soon | Retry::Backoff);
+        match group.as_slice() {
+            [unit] if unit.claims > 1 && !passing && !worker.leaf.stopping() => {
+                let why = format!("Could not vacuum: {}", error.lines().join("; "));
+                worker.skip(unit, "not vacuumed", &why)?;
+            }
+            units => worker.failed(units, error)?,
         }
     }
     Ok(())
 }
 
-fn one(
+/// Vacuums one table, or several small ones in one statement, which still is a transaction for each.
+fn vacuum(
     worker: &mut Worker<'_, '_>,
     target: &mut Option<(PgSession, Registration)>,
-    unit: &Unit,
+    group: &[Unit],
 ) -> Result<()> {
     let since = Instant::now();
-    let (qname, is_split): (String, bool) = worker
-        .ledger
-        .connection()
-        .prepare_cached(
-            "select qname, exists (select 1 from unit u where u.table_oid = t.oid
-                                      and u.kind = 'copy' and u.object <> 0 and u.state = 'done')
-               from s_table t where oid = ?1",
-        )
-        .and_then(|mut statement| {
-            statement.query_row([unit.table_oid], |row| Ok((row.get(0)?, row.get(1)?)))
-        })
-        .map_err(|error| sqlite_error("read", &error))?;
-    worker.begin(&format!("VACUUM ANALYZE {qname}"), Some(unit.id))?;
+    let mut names = Vec::with_capacity(group.len());
+    let mut is_split = false;
+    for unit in group {
+        let (qname, split) = table_of(worker, unit)?;
+        names.push(qname);
+        is_split |= split;
+    }
+    let title = format!(
+        "VACUUM ANALYZE {}",
+        names.first().map_or("", String::as_str)
+    );
+    worker.begin(&title, group.first().map(|unit| unit.id))?;
     if target.is_none() {
         let profile = Profile::TargetBuild {
             maintenance_work_mem: None,
@@ -73,19 +79,39 @@ fn one(
     } else {
         "analyze"
     };
-    let statement = format!("vacuum ({options}) {qname}");
+    let statement = format!("vacuum ({options}) {}", names.join(", "));
     sql!("{statement}");
     session.batch_execute(&statement)?;
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-    notice!("VACUUM ANALYZE {qname}: {elapsed_ms} ms");
-    worker.finish(
-        Step::Vacuum,
-        &[(
-            unit,
-            Done {
-                elapsed_ms,
-                ..Done::default()
-            },
-        )],
-    )
+    notice!("VACUUM ANALYZE {}: {elapsed_ms} ms", names.join(", "));
+    let each = elapsed_ms / u64::try_from(group.len()).unwrap_or(1).max(1);
+    let done: Vec<(&Unit, Done)> = group
+        .iter()
+        .map(|unit| {
+            (
+                unit,
+                Done {
+                    elapsed_ms: each,
+                    ..Done::default()
+                },
+            )
+        })
+        .collect();
+    worker.finish(Step::Vacuum, &done)
+}
+
+/// Name of a unit's table, and whether it was copied in parts.
+fn table_of(worker: &Worker<'_, '_>, unit: &Unit) -> Result<(String, bool)> {
+    worker
+        .ledger
+        .connection()
+        .prepare_cached(
+            "select qname, exists (select 1 from unit u where u.table_oid = t.oid
+                                      and u.kind = 'copy' and u.object <> 0 and u.state = 'done')
+               from s_table t where oid = ?1",
+        )
+        .and_then(|mut statement| {
+            statement.query_row([unit.table_oid], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+        .map_err(|error| sqlite_error("read", &error))
 }

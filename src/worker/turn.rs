@@ -97,6 +97,23 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
         }
     }
 
+    /// Adds more units of small tables to one that has never been tried; `count` at most in all.
+    pub fn group(&mut self, first: Unit, count: u32) -> Result<Vec<Unit>> {
+        let mut group = vec![first];
+        let unit = &group[0];
+        if unit.object == 0 && unit.attempts == 1 && unit.rank <= unit::SMALL_TABLE_BYTES {
+            let (run, number) = (self.means.run, self.leaf.number);
+            let more = (unit.kind, count.saturating_sub(1));
+            group.extend(unit::claim_small_tables(
+                &mut self.ledger,
+                run,
+                number,
+                more,
+            )?);
+        }
+        Ok(group)
+    }
+
     /// Waits until the bell rings or it is time to look at the ledger.
     fn wait(&mut self) -> Result<()> {
         let bell = self.kinds.first().map(|kind| self.means.bells.of(*kind));

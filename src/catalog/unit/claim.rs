@@ -23,6 +23,9 @@ const NOT_BESIDE_ITSELF: &str =
 /// nothing ready.
 pub fn claim(ledger: &mut Ledger, run: Run, worker: u32, kinds: &[Kind]) -> Result<Option<Unit>> {
     for kind in kinds {
+        if !is_any_ready(ledger, *kind)? {
+            continue;
+        }
         let extra = match kind {
             Kind::Fkey | Kind::Validate => NOT_BESIDE_ITSELF,
             _ => "",
@@ -53,17 +56,27 @@ pub fn claim(ledger: &mut Ledger, run: Run, worker: u32, kinds: &[Kind]) -> Resu
     Ok(None)
 }
 
-/// Claims up to `count` more whole small tables, to be copied in one transaction with the first.
+/// A look without a lock: most looks of a waiting worker find nothing.
+fn is_any_ready(ledger: &Ledger, kind: Kind) -> Result<bool> {
+    ledger
+        .connection()
+        .prepare_cached("select exists (select 1 from unit where kind = ?1 and state = 'todo')")
+        .and_then(|mut statement| statement.query_row([kind.name()], |row| row.get(0)))
+        .map_err(|error| sqlite_error("read", &error))
+}
+
+/// Claims up to `count` more units of a kind that belong to small tables as a whole and were never
+/// tried, to be done in one go with the first.
 pub fn claim_small_tables(
     ledger: &mut Ledger,
     run: Run,
     worker: u32,
-    count: u32,
+    (kind, count): (Kind, u32),
 ) -> Result<Vec<Unit>> {
     let sql = format!(
         "update unit set state = 'running', attempts = attempts + 1, claims = claims + 1,
                 run_id = ?1, worker = ?2, started_at = ?3
-          where id in (select id from unit where kind = 'copy' and state = 'todo' and object = 0
+          where id in (select id from unit where kind = ?5 and state = 'todo' and object = 0
                           and rank <= {SMALL_TABLE_BYTES} and attempts = 0
                         order by rank desc limit ?4)
          returning {COLUMNS}"
@@ -72,7 +85,10 @@ pub fn claim_small_tables(
         let claim = || -> rusqlite::Result<Vec<Unit>> {
             let mut statement = tx.prepare_cached(&sql)?;
             statement
-                .query_map(params![run.id, worker, clock::epoch_ms(), count], from_row)?
+                .query_map(
+                    params![run.id, worker, clock::epoch_ms(), count, kind.name()],
+                    from_row,
+                )?
                 .collect()
         };
         claim().map_err(|error| sqlite_error("write", &error))

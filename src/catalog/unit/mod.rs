@@ -92,12 +92,25 @@ pub struct Unit {
     pub object_end: Oid,
     /// Split plan of a part, 0 for a whole table.
     pub plan: i64,
+    /// Higher first; the bytes of its table where it has one.
+    pub rank: i64,
     /// How often it was claimed, this time included, over all runs.
     pub attempts: u32,
     /// How often it was claimed in this run, this time included.
     pub claims: u32,
     /// Statements as JSON, see [`Item`].
     pub sql: Option<String>,
+}
+
+/// What the first statement of an item makes; the others may be repeated at will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Makes {
+    /// An index.
+    Index,
+    /// A constraint.
+    Constraint,
+    /// Nothing that could be there twice.
+    Nothing,
 }
 
 /// Statements of one index, constraint or foreign key.
@@ -107,8 +120,8 @@ pub struct Item {
     pub name: String,
     /// Name as it stands in the catalogs.
     pub raw_name: String,
-    /// A constraint, not an index or what hangs on one.
-    pub is_constraint: bool,
+    /// What its first statement makes.
+    pub makes: Makes,
     /// Oid of the index or constraint on the source.
     pub oid: Oid,
     /// Quoted tablespace, `None` for the database's default.
@@ -131,7 +144,7 @@ pub struct Done {
 }
 
 pub(super) const COLUMNS: &str =
-    "id, kind, table_oid, object, object_end, plan, attempts, claims, sql";
+    "id, kind, table_oid, object, object_end, plan, attempts, claims, sql, rank";
 
 pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Unit> {
     let kind: String = row.get(1)?;
@@ -145,6 +158,7 @@ pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Unit> {
         attempts: row.get(6)?,
         claims: row.get(7)?,
         sql: row.get(8)?,
+        rank: row.get(9)?,
     })
 }
 
