@@ -6,6 +6,17 @@ use crate::support::{Pair, WorkDir, assert_equal, pair, run};
 /// Small enough that a table of a few hundred rows is split.
 const SPLIT: &str = "--split-tables-larger-than=20kB";
 
+/// An extension with configuration tables, one row of which it brings itself.
+pub const CONFIG: &str = "
+    create extension hstore;
+    create table conf (id integer primary key, t text, shipped boolean); create table bare (t text);
+    create sequence conf_seq; insert into conf values (1, 'shipped', true);
+    alter extension hstore add table conf; alter extension hstore add table bare;
+    alter extension hstore add sequence conf_seq;
+    update pg_extension set extcondition = array['where not shipped', '', ''],
+        extconfig = array['conf'::regclass, 'bare'::regclass, 'conf_seq'::regclass]::oid[]
+     where extname = 'hstore';";
+
 /// Clones what the SQL makes, in the default way and equal in the end.
 #[track_caller]
 fn arrives(sql: &str, more: &[&str]) -> Pair {
@@ -121,30 +132,24 @@ fn dl_16_what_hangs_on_indexes_and_constraints_is_kept() {
 }
 
 #[test]
-fn dl_28_rows_of_a_plain_table_go_into_a_partitioned_one() {
-    let pair = Pair::with(
-        "create table t (id integer, v text);
-         insert into t select i, md5(i::text) from generate_series(0, 199) i",
-    );
-    pair.in_target(
-        "create table t (id integer, v text) partition by range (id);
-         create table t1 partition of t for values from (0) to (100);
-         create table t2 partition of t for values from (100) to (200)",
-    );
-    let (source, target, work) = (pair.source(), pair.target(), WorkDir::new());
-    run(&[
-        "copy",
-        "table-data",
-        "--source",
-        &source,
-        "--target",
-        &target,
-        "--dir",
-        &work.dir(),
-    ])
-    .exits(0);
-    let rows = "select count(*), count(distinct v), min(id), max(id) from t";
-    assert_eq!(pair.in_source(rows), pair.in_target(rows));
+fn comment_and_privileges_of_the_database_arrive_unless_left_out() {
+    let pair = Pair::with("create role db_reader");
+    pair.to.sql("postgres", "create role db_reader");
+    let db = &pair.db;
+    pair.in_source(&format!(
+        "comment on database {db} is E'it''s \\\\ ours'; revoke temporary on database {db} from public;
+         grant create on database {db} to db_reader with grant option"
+    ));
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    pair.assert_equal();
+
+    let without = Pair::with("");
+    without.in_source(&format!("comment on database {} is 'x'", without.db));
+    let more = ["--no-comments", "--no-acl"];
+    without.clone(&WorkDir::new(), &more).exits(0);
+    let comment = "select shobj_description(oid, 'pg_database') is null and datacl is null
+                     from pg_database where datname = current_database()";
+    assert_eq!(without.in_target(comment), "t");
 }
 
 #[test]
@@ -332,6 +337,21 @@ fn large_objects_keep_content_owner_privileges_and_comment() {
     pair.to
         .sql("postgres", "create role lo_owner; create role lo_reader");
     pair.clone(&WorkDir::new(), &[]).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn rows_that_users_put_into_tables_of_an_extension_arrive_once() {
+    let pair = Pair::with(CONFIG);
+    pair.in_target(CONFIG);
+    pair.in_source(
+        "insert into conf values (2, 'mine', false), (3, 'mine, too', false);
+         insert into bare values ('a'), ('a'); select setval('conf_seq', 42)",
+    );
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    let rows = "select string_agg(c::text, ' ' order by id), (select count(*) from bare),
+                       (select last_value from conf_seq) from conf c";
+    assert_eq!(pair.in_source(rows), pair.in_target(rows));
     pair.assert_equal();
 }
 

@@ -12,6 +12,7 @@
 
 mod cli;
 mod clone;
+mod lost;
 mod refuse;
 mod resume;
 mod secrets;

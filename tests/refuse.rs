@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, Pair, WorkDir, pair, run};
+use crate::support::program::run_among_mounts;
+use crate::support::{Cluster, Pair, WorkDir, pair, run, start};
 
 /// Failing at once means within this.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -59,13 +60,91 @@ fn resume_alone_is_refused_once_the_snapshot_is_gone() {
 }
 
 #[test]
-fn an_unreachable_source_is_exit_status_6() {
-    clone_between(NOWHERE, &pair().target()).exits(6);
+fn an_unreachable_server_is_exit_status_6_or_7() {
+    // side by side, as a server that is just starting is waited for
+    let (pair, one, other) = (pair(), WorkDir::new(), WorkDir::new());
+    let (source, target) = (pair.source(), pair.target());
+    let start = |source, target, dir: &str| {
+        start(&[
+            "clone", "--source", source, "--target", target, "--dir", dir,
+        ])
+    };
+    let no_source = start(NOWHERE, target.as_str(), &one.dir());
+    let no_target = start(source.as_str(), NOWHERE, &other.dir());
+    no_source.wait().exits(6);
+    no_target.wait().exits(7);
+}
+
+/// Where the distribution puts client tools, hidden.
+const NO_TOOLS: &str = "mkdir -p \"$PGCOPYDB_TEST\"
+    for place in /usr/lib/postgresql /usr/pgsql-*; do
+        if [ -d $place ]; then mount -t tmpfs none $place; fi
+    done; PATH=$PGCOPYDB_TEST:/bin:/sbin; export PATH
+    for tool in pg_dump pg_restore; do
+        if [ -e /usr/bin/$tool ]; then mount --bind /dev/null /usr/bin/$tool; fi
+    done";
+
+#[test]
+fn missing_and_old_client_tools_are_exit_status_5() {
+    let pair = Pair::with("create table t (id integer)");
+    let (source, target, work) = (pair.source(), pair.target(), WorkDir::new());
+    let old = "for tool in pg_dump pg_restore; do
+            printf '#!/bin/sh\\necho \"'$tool' (PostgreSQL) 9.5.25\"\\n' > $PGCOPYDB_TEST/$tool
+            chmod +x $PGCOPYDB_TEST/$tool
+        done";
+    let tools = work.path().with_extension("tools");
+    for before in ["", old] {
+        let before = format!("PGCOPYDB_TEST='{}'\n{NO_TOOLS}\n{before}", tools.display());
+        let dir = work.dir();
+        let arguments = [
+            "clone",
+            "--restart",
+            "--source",
+            &source,
+            "--target",
+            &target,
+            "--dir",
+            &dir,
+        ];
+        let Some(out) = run_among_mounts(&before, &arguments) else {
+            return;
+        };
+        out.exits(5).says(&["pg_dump"]);
+        assert_eq!(pair.in_target("select to_regclass('t') is null"), "t");
+    }
 }
 
 #[test]
-fn an_unreachable_target_is_exit_status_7() {
-    clone_between(&pair().source(), NOWHERE).exits(7);
+fn a_work_directory_that_cannot_be_written_is_exit_status_3() {
+    let pair = Pair::with("create table t (id integer)");
+    let (source, target, work) = (pair.source(), pair.target(), WorkDir::new());
+    let below_a_file = format!("{}/run", work.file("file", ""));
+    for dir in ["/proc/nowhere/run", &below_a_file] {
+        let out = run(&[
+            "clone", "--source", &source, "--target", &target, "--dir", dir,
+        ]);
+        out.exits(3).says(&["--dir"]);
+    }
+    assert_eq!(pair.in_target("select to_regclass('t') is null"), "t");
+}
+
+#[test]
+fn a_work_directory_that_is_full_is_exit_status_3() {
+    let pair = Pair::with("create table t (id integer)");
+    let (source, target, work) = (pair.source(), pair.target(), WorkDir::new());
+    let dir = work.dir();
+    for room in ["8k", "64k", "200k"] {
+        let before =
+            format!("mkdir -p '{dir}'; mount -t tmpfs -o mode=0700,size={room} none '{dir}'");
+        let arguments = [
+            "clone", "--source", &source, "--target", &target, "--dir", &dir,
+        ];
+        let Some(out) = run_among_mounts(&before, &arguments) else {
+            return;
+        };
+        out.exits(3);
+        assert_eq!(pair.in_target("select to_regclass('t') is null"), "t");
+    }
 }
 
 #[test]

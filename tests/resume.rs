@@ -2,6 +2,8 @@
 
 use nix::sys::signal::Signal::SIGKILL;
 
+use crate::clone::CONFIG;
+use crate::support::program::signal;
 use crate::support::servers::{GATED, GATED_INDEX};
 use crate::support::{PATIENCE, Pair, WorkDir};
 
@@ -24,6 +26,18 @@ fn dl_10_parts_that_were_copied_before_the_crash_are_neither_lost_nor_doubled() 
     let split = ["--split-tables-larger-than", "200kB"];
     killed_at_the_gate(&pair, &work, &split);
     pair.clone(&work, &[&split[..], &RESUME].concat()).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn dl_11_rows_of_an_extension_are_not_doubled_by_a_resume() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    pair.in_source(CONFIG);
+    pair.in_target(CONFIG);
+    pair.in_source("insert into bare values ('a'), ('a')");
+    killed_at_the_gate(&pair, &work, &[]);
+    pair.clone(&work, &RESUME).exits(0);
+    assert_eq!(pair.in_target("select count(*) from bare"), "2");
     pair.assert_equal();
 }
 
@@ -71,4 +85,38 @@ fn another_source_cannot_take_over_the_work_directory() {
     let work = WorkDir::new();
     killed_at_the_gate(&pair, &work, &[]);
     other.clone(&work, &RESUME).exits(3);
+}
+
+#[test]
+fn a_restore_whose_client_was_killed_is_ended_before_the_next_one() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    pair.in_source(
+        "alter table gated drop constraint gated_id_check;
+         create materialized view seen as select id from gated where gate(id)",
+    );
+    let gate = pair.gate();
+    let mut run = pair.start(&work, &[]);
+    pair.wait_for_gate(&run);
+    // asked to end, the tool would cancel its statement
+    let tools = run.children_named("pg_restore");
+    for pid in tools {
+        signal(pid, SIGKILL);
+    }
+    run.kill(SIGKILL);
+    run.wait_within(PATIENCE).exits(137);
+    assert!(run.is_gone_within(PATIENCE), "left: {:?}", run.children());
+    let waiting = "select string_agg(pid::text, ' ') from pg_stat_activity
+        where datname = current_database() and application_name like 'pgcopydb% tool %'";
+    let left = pair.in_target(waiting);
+    assert!(!left.is_empty(), "no session waits without its client");
+    let again = pair.start(&work, &RESUME);
+    let gone = format!("select not exists (select 1 from pg_stat_activity where pid = {left})");
+    assert!(
+        pair.to.wait_until(&pair.db, &gone, PATIENCE * 3),
+        "{}",
+        again.said()
+    );
+    drop(gate);
+    again.wait().exits(0);
+    pair.assert_equal();
 }

@@ -100,14 +100,30 @@ impl CloneHost {
     }
 }
 
+/// Starts a leaf that removes the queues of the run when its supervisor did not live to do so.
+fn spawn_tidy(
+    bells: Bells,
+    (role, number, successor): (Role, u32, bool),
+    body: impl FnOnce(&mut Leaf<'_>) -> Result<()>,
+) -> Result<Child> {
+    supervisor::spawn(role, number, successor, move |leaf| {
+        let result = body(leaf);
+        if leaf.is_orphan() {
+            bells.remove();
+        }
+        result
+    })
+}
+
 impl Host for CloneHost {
     fn spawn(&mut self, role: Role, number: u32, successor: bool) -> Result<Child> {
         if role == Role::Prepare {
             let input = self.input.clone();
-            return supervisor::spawn(role, number, successor, |leaf| prepare::run(leaf, &input));
+            let body = |leaf: &mut Leaf<'_>| prepare::run(leaf, &input);
+            return spawn_tidy(self.bells, (role, number, successor), body);
         }
         let body = self.work(role)?;
-        supervisor::spawn(role, number, successor, body)
+        spawn_tidy(self.bells, (role, number, successor), body)
     }
 
     fn note(&mut self, _role: Role, report: &Report) -> Result<()> {

@@ -137,7 +137,8 @@ fn restore(
         target::list_namespaces(&mut target.client)?,
     )?;
     if Run::marked(ledger.connection(), "post-data-begun")?.is_some() {
-        // A restore that was interrupted has made some of its objects.
+        // A restore that was interrupted has made some of its objects, once it has really ended.
+        worker::end_tools(leaf, target, &input.means.uuid)?;
         facts.owners = list_roles(&mut target.client, Side::Target)?
             .into_iter()
             .collect();

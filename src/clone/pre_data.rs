@@ -152,6 +152,7 @@ fn restore(
     let run = input.means.run;
     if !switches.skip_db_properties {
         properties::apply(ledger, target, run)?;
+        properties::apply_statements(ledger, target, run, switches)?;
     }
     let entries = archive_run.list()?;
     let facts = archive::list_facts(
@@ -163,6 +164,9 @@ fn restore(
     let list = archive_run.dir.filtered_list(Section::PreData);
     archive_run.dir.write(&list, &print_edits(&plan.edits))?;
     let begun = Run::marked(ledger.connection(), "pre-data-begun")?.is_some();
+    if begun {
+        worker::end_tools(leaf, target, &input.means.uuid)?;
+    }
     let in_one = input.prepared.relations * LOCKS_PER_RELATION <= input.prepared.target_lock_room;
     if begun && in_one && was_restored(ledger, target)? {
         // Killed between the restore's COMMIT and our mark: the target tells.

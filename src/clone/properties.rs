@@ -6,7 +6,9 @@
 
 use crate::catalog::{Ledger, Run, sqlite_error};
 use crate::error::Result;
-use crate::pg::{PgSession, quote};
+use crate::pg::{PgSession, Retry, quote, retry};
+
+use super::settings::Switches;
 
 /// A setting of the database, or of a role in it.
 struct Property {
@@ -21,6 +23,54 @@ const READ_ONLY: &str = "default_transaction_read_only";
 /// Applies all settings but the one that makes the database read-only.
 pub(super) fn apply(ledger: &Ledger, target: &mut PgSession, run: Run) -> Result<()> {
     apply_where(ledger, target, run, |property| property.name != READ_ONLY)
+}
+
+/// Gives the database the source's comment, security labels and privileges, as far as wanted.
+pub(super) fn apply_statements(
+    ledger: &Ledger,
+    target: &mut PgSession,
+    run: Run,
+    switches: &Switches,
+) -> Result<()> {
+    let read = || -> rusqlite::Result<Vec<(String, String, String)>> {
+        ledger
+            .connection()
+            .prepare("select topic, head, tail from s_database_statement order by rowid")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect()
+    };
+    let statements = read().map_err(|error| sqlite_error("read", &error))?;
+    let database = quote::ident(&name_of(target)?);
+    for (topic, head, tail) in statements {
+        let is_wanted = match topic.as_str() {
+            "acl" => !switches.no_acl,
+            "comment" => !switches.no_comments,
+            _ => true,
+        };
+        if is_wanted {
+            try_statement(ledger, target, run, &format!("{head}{database}{tail}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn name_of(target: &mut PgSession) -> Result<String> {
+    let row = target.query_one("select pg_catalog.current_database()::text", &[])?;
+    Ok(row.get(0))
+}
+
+/// Runs a statement; what the target refuses is told at the end.
+fn try_statement(ledger: &Ledger, target: &mut PgSession, run: Run, statement: &str) -> Result<()> {
+    log::info!("{statement}");
+    let Err(error) = target.batch_execute(statement) else {
+        return Ok(());
+    };
+    if error.sqlstate().is_none() || retry::policy(&error) != Retry::Never {
+        return Err(error);
+    }
+    let why = format!("{statement}: {}", error.message());
+    log::warn!("Could not apply a property of the database: {why}");
+    run.notice(ledger.connection(), "database property left out", &why)
 }
 
 /// Applies the settings that had to wait for the end of the copy.
@@ -42,9 +92,7 @@ fn apply_where(
     run: Run,
     mut wanted: impl FnMut(&Property) -> bool,
 ) -> Result<()> {
-    let database: String = target
-        .query_one("select pg_catalog.current_database()::text", &[])?
-        .get(0);
+    let database = name_of(target)?;
     for property in read(ledger)?
         .into_iter()
         .filter(|property| wanted(property))
@@ -77,15 +125,7 @@ fn apply_where(
             continue;
         }
         let statement = statement(&database, &property, is_list);
-        log::info!("{statement}");
-        if let Err(error) = target.batch_execute(&statement) {
-            if error.sqlstate().is_none() {
-                return Err(error);
-            }
-            let why = format!("{statement}: {}", error.message());
-            log::warn!("Could not apply a setting of the database: {why}");
-            run.notice(ledger.connection(), "database setting left out", &why)?;
-        }
+        try_statement(ledger, target, run, &statement)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@
 //! unless the user asked to fail fast, and then the run stops before step 10.
 
 use crate::error::{Error, Kind};
+use crate::pg::{Retry, retry};
 use crate::supervisor::{End, Event, Machine, Order, Report, Role};
 
 /// Deaths of one worker number after which it is not replaced again.
@@ -309,6 +310,9 @@ impl Stages {
         self.live.retain(|live| *live != (role, number));
         match end {
             End::Done => self.done(role),
+            End::Failed(error) if self.may_try_again(role, &error) => {
+                self.replace(role, number, &error.lines().join("; "))
+            }
             End::Failed(error) => self.failed(role, error),
             End::Crashed(how) => self.crashed(role, number, &how),
         }
@@ -370,8 +374,10 @@ impl Stages {
             return Vec::new();
         }
         self.fail(error);
-        // Workers beside it finish what they can; everything else has nothing to go on with.
-        let others_go_on = self.stage == Stage::Data && !self.choices.fail_fast;
+        // These have no units: workers beside them finish what they can. A worker that could not go
+        // on leaves units behind for which the others would wait for ever.
+        let has_no_units = matches!(role, Role::Sequence | Role::Snapshot);
+        let others_go_on = self.stage == Stage::Data && has_no_units && !self.choices.fail_fast;
         if others_go_on {
             self.after_data()
         } else {
@@ -386,6 +392,19 @@ impl Stages {
         if role == Role::Snapshot {
             return self.failed(role, snapshot_lost(how));
         }
+        self.replace(role, number, how)
+    }
+
+    /// True for a failure that passes, of a process that can be run again: all but the one that
+    /// connects first, which has waited long enough, and the one whose snapshot is gone with it.
+    fn may_try_again(&self, role: Role, error: &Error) -> bool {
+        let is_lasting = matches!(retry::policy(error), Retry::Never) || error.is_snapshot_lost();
+        let is_once_only = matches!(role, Role::Prepare | Role::Snapshot | Role::Progress);
+        !is_lasting && !is_once_only && self.failure.is_none()
+    }
+
+    /// Starts a successor, unless too many have gone the same way.
+    fn replace(&mut self, role: Role, number: u32, how: &str) -> Vec<Order> {
         self.deaths.push((role, number));
         let deaths = self
             .deaths
@@ -398,7 +417,7 @@ impl Stages {
             return self.failed(role, error);
         }
         vec![
-            Order::Say(format!("Replacing a process that died: {how}")),
+            Order::Say(format!("Starting \"{}\" again: {how}", role.label())),
             self.spawn(role, number, true),
         ]
     }

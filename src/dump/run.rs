@@ -454,6 +454,23 @@ fn secret_length(value: &str, after_equals: bool) -> usize {
     value.find([' ', '\'', '"', '&']).unwrap_or(value.len())
 }
 
+/// Whether libpq, which speaks English here, complains about a connection that is gone or that a server
+/// on its way up or down refuses: the same may succeed later.
+fn is_lost_connection(line: &str) -> bool {
+    [
+        "server closed the connection unexpectedly",
+        "connection to server was lost",
+        "no connection to the server",
+        "SSL connection has been closed unexpectedly",
+        "could not receive data from server",
+        "could not send data to server",
+        "Connection refused",
+        "the database system is ",
+    ]
+    .iter()
+    .any(|sign| line.contains(sign))
+}
+
 /// Turns a failure of a tool into an error: of `side` when a server refused, else of kind `Tool`.
 pub fn check(outcome: ToolOutcome, tool: &str, side: Side) -> Result<ToolOutcome> {
     if outcome.exit_code == 0 {
@@ -489,6 +506,9 @@ pub fn check(outcome: ToolOutcome, tool: &str, side: Side) -> Result<ToolOutcome
         None => format!("{tool} failed with exit code {}", outcome.exit_code),
     };
     let mut error = Error::new(kind, message);
+    if lines.iter().any(|line| is_lost_connection(line)) {
+        error = error.transient();
+    }
     let entries = failed_entries(&outcome.stderr);
     let entries = entries
         .iter()
@@ -613,6 +633,30 @@ mod tests {
             check(outcome, "pg_dump", Side::Source).unwrap_err().kind(),
             Kind::Source
         );
+    }
+
+    #[test]
+    fn a_tool_whose_connection_was_lost_may_be_run_again() {
+        let failure = |lines: &[&str]| {
+            let outcome = ToolOutcome {
+                exit_code: 1,
+                errors: lines.iter().map(|line| (*line).to_owned()).collect(),
+                ..ToolOutcome::default()
+            };
+            check(outcome, "pg_restore", Side::Target).unwrap_err()
+        };
+        let lost = failure(&[
+            "pg_restore: error: could not execute query: FATAL:  terminating connection",
+            "server closed the connection unexpectedly",
+        ]);
+        assert!(lost.is_transient() && lost.kind() == Kind::Target);
+        for lasting in [
+            "pg_restore: error: could not execute query: ERROR:  relation \"x\" already exists",
+            "pg_restore: error: connection to server at \"h\" failed: FATAL:  password \
+             authentication failed for user \"u\"",
+        ] {
+            assert!(!failure(&[lasting]).is_transient(), "{lasting}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! whether it has large objects.
 //!
 //! Runs in the leaf that fetches. Reads the catalogs of the source, writes `s_namespace`,
-//! `s_database_property` and `s_analyze`. Must not apply any of it.
+//! `s_database_property`, `s_database_statement` and `s_analyze`. Must not apply any of it.
 
 use postgres::GenericClient;
 use rusqlite::{Transaction, params};
@@ -18,6 +18,11 @@ const NAMESPACES: Query =
 const PROPERTIES: Query = Query::source(
     "list the settings of the database",
     include_str!("sql/list_database_properties.sql"),
+);
+
+const STATEMENTS: Query = Query::source(
+    "list comment and privileges of the database",
+    include_str!("sql/list_database_statements.sql"),
 );
 
 const ANALYZE: Query = Query::source(
@@ -65,6 +70,25 @@ pub fn fetch_database_properties(
         let setconfig: &str = get(row, "setconfig")?;
         insert
             .execute(params![rolname, setconfig])
+            .map(|_| ())
+            .map_err(ledger)
+    })
+}
+
+/// Fills `s_database_statement`, in the order to run them.
+pub fn fetch_database_statements(
+    client: &mut impl GenericClient,
+    tx: &Transaction<'_>,
+) -> Result<u64> {
+    clear(tx, "delete from s_database_statement")?;
+    let mut insert = tx
+        .prepare("insert into s_database_statement values (?1, ?2, ?3)")
+        .map_err(ledger)?;
+    STATEMENTS.each(client, &[], |row| {
+        let (topic, head, tail): (&str, &str, &str) =
+            (get(row, "topic")?, get(row, "head")?, get(row, "tail")?);
+        insert
+            .execute(params![topic, head, tail])
             .map(|_| ())
             .map_err(ledger)
     })

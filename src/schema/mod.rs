@@ -37,8 +37,8 @@ use query::ledger;
 
 pub use attribute::fetch_attributes;
 pub use database::{
-    count_large_objects, fetch_analyze, fetch_database_properties, fetch_namespaces,
-    has_large_objects,
+    count_large_objects, fetch_analyze, fetch_database_properties, fetch_database_statements,
+    fetch_namespaces, has_large_objects,
 };
 pub use extension::fetch_extensions;
 pub use foreign_key::fetch_foreign_keys;
@@ -107,6 +107,7 @@ pub fn fetch_all(
         analyze: fetch_analyze(client, tx)?,
         has_large_objects: has_large_objects(client)?,
     };
+    fetch_database_statements(client, tx)?;
     fetch_sequence_values(client, tx)?;
     Ok(counts)
 }

@@ -43,10 +43,15 @@ impl Leaf<'_> {
 
     /// True once a stop signal came or the supervisor is gone.
     pub fn stopping(&self) -> bool {
-        if signal::first().is_some() || proc::parent_pid() != self.parent {
+        if signal::first().is_some() || self.is_orphan() {
             self.stop.store(true, Ordering::SeqCst);
         }
         self.stop.load(Ordering::SeqCst)
+    }
+
+    /// True once the supervisor is gone: nobody else will put away what the run shares.
+    pub fn is_orphan(&self) -> bool {
+        proc::parent_pid() != self.parent
     }
 
     /// Fails with [`Kind::Stopped`] once this process must stop.

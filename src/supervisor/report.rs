@@ -108,6 +108,12 @@ fn shortened(error: &Error) -> Error {
     if let Some(code) = error.sqlstate() {
         short = short.with_sqlstate(code);
     }
+    if error.is_transient() {
+        short = short.transient();
+    }
+    if error.is_snapshot_lost() {
+        short = short.snapshot_lost();
+    }
     short
 }
 
@@ -118,9 +124,13 @@ mod tests {
     #[test]
     fn reports_survive_the_pipe_and_long_errors_are_cut() {
         let long = Error::internal("é".repeat(10_000)).detail("\"".repeat(9_000));
-        let line = Report::Failed { error: long }.line();
+        let line = Report::Failed {
+            error: long.transient().snapshot_lost(),
+        }
+        .line();
         assert!(line.len() < REPORT_LINE_MAX, "{}", line.len());
-        assert!(matches!(Report::parse(&line), Ok(Report::Failed { .. })));
+        assert!(matches!(Report::parse(&line), Ok(Report::Failed { error })
+                if error.is_transient() && error.is_snapshot_lost()));
         let line = Report::Snapshot {
             id: "1-2-3".to_owned(),
         }

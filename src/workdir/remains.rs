@@ -1,8 +1,9 @@
 //! The file `remains`: keys of message queues, written before each queue is made, so that no kill
 //! can leak one.
 //!
-//! Runs in the supervisor; a leaf whose supervisor is gone reads it to remove the queues. One decimal
-//! key a line; anything else in the file is ignored.
+//! Runs in the supervisor. Leaves whose supervisor is gone remove its queues by id; what is left when
+//! all of them were killed goes with the next run. One decimal key a line; anything else in the file
+//! is ignored.
 
 use super::layout::{Layout, unusable};
 use crate::error::Result;

@@ -5,14 +5,16 @@
 
 use crate::catalog::{Activity, Backends, Ledger};
 use crate::error::{Context, Error, Result};
-use crate::pg::{BackendId, Link, Profile};
+use crate::pg::{BackendId, Link, PgSession, Profile};
 use crate::supervisor::Leaf;
+use postgres::types::ToSql;
 use std::time::{Duration, Instant};
 
 /// How long a terminated backend may take to be gone: it may have much to roll back.
 const GONE_WITHIN: Duration = Duration::from_mins(10);
 
 const TERMINATE: &str = include_str!("sql/terminate_backend.sql");
+const TERMINATE_TOOL: &str = include_str!("sql/terminate_tool.sql");
 
 /// Ends these backends on their servers and waits until they are gone. Blocks.
 pub fn end_backends(
@@ -37,10 +39,27 @@ fn end_on(leaf: &Leaf<'_>, link: &Link, backends: &[&BackendId]) -> Result<()> {
         .map(|backend| backend.start.clone())
         .collect();
     let mut session = link.session(leaf.role.label(), Profile::Catalog)?;
+    end_all(leaf, &mut session, TERMINATE, &[&pids, &starts])
+}
+
+/// Ends sessions that tools of this work directory have left on a server: one that lost its client in
+/// the middle of a statement goes on until that ends. Blocks.
+pub fn end_tools(leaf: &Leaf<'_>, session: &mut PgSession, tag: &str) -> Result<()> {
+    end_all(leaf, session, TERMINATE_TOOL, &[&tag])
+}
+
+/// Runs a query that ends backends until it finds none.
+fn end_all(
+    leaf: &Leaf<'_>,
+    session: &mut PgSession,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<()> {
+    let side = session.side;
     let since = Instant::now();
     loop {
         let rows = session
-            .query(TERMINATE, &[&pids, &starts])
+            .query(sql, params)
             .context(|| "ending the server processes of a worker that died".to_owned())?;
         if rows.is_empty() {
             return Ok(());
@@ -48,12 +67,11 @@ fn end_on(leaf: &Leaf<'_>, link: &Link, backends: &[&BackendId]) -> Result<()> {
         if since.elapsed() > GONE_WITHIN {
             let pid: i32 = rows.first().map_or(0, |row| row.get(0));
             return Err(Error::new(
-                link.side.kind(),
+                side.kind(),
                 format!("server process {pid} of a worker that died does not end"),
             )
             .hint(format!(
-                "Look at it in pg_stat_activity on the {}, then use --resume.",
-                link.side
+                "Look at it in pg_stat_activity on the {side}, then use --resume."
             )));
         }
         leaf.nap(Duration::from_millis(20))?;

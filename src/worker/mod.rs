@@ -6,7 +6,7 @@
 mod backend;
 mod turn;
 
-pub use backend::{end_backends, register_backends};
+pub use backend::{end_backends, end_tools, register_backends};
 pub use turn::Worker;
 
 use crate::catalog::Run;

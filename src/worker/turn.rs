@@ -46,22 +46,13 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
         upstream: &'static [Kind],
     ) -> Result<Self> {
         let canceller = super::enter(leaf)?;
-        let mut ledger = Ledger::open(&means.layout.ledger())?;
+        let ledger = Ledger::open(&means.layout.ledger())?;
         let activity = Activity {
             role: leaf.role.key(),
             worker: leaf.number,
         };
-        if leaf.successor {
-            let left = activity.backends(&ledger)?;
-            backend::end_backends(leaf, &means.source, &means.target, &[left])?;
-            activity.set_backends(ledger.connection(), &Backends::default())?;
-            for error in unit::take_back(&mut ledger, means.run, leaf.number, kinds)? {
-                log::error!("{error}");
-                leaf.report(&Report::GivenUp { error });
-            }
-            means.bells.ring_all();
-        }
-        Ok(Self {
+        let is_successor = leaf.successor;
+        let mut worker = Self {
             leaf,
             means,
             ledger,
@@ -69,7 +60,17 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
             canceller,
             kinds,
             upstream,
-        })
+        };
+        if is_successor {
+            worker.end_own_backends()?;
+            let lost = unit::take_back(&mut worker.ledger, means.run, worker.leaf.number, kinds)?;
+            for error in lost {
+                log::error!("{error}");
+                worker.leaf.report(&Report::GivenUp { error });
+            }
+            means.bells.ring_all();
+        }
+        Ok(worker)
     }
 
     /// Claims the next unit, waiting for one to become ready; `None` when the stage is over. Blocks.
@@ -177,6 +178,10 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
             self.give_back(units, &error)?;
             return Err(error);
         }
+        if let Err(error) = self.end_own_backends() {
+            self.give_back(units, &error)?;
+            return Err(error);
+        }
         if again {
             log::warn!("{error}");
             log::warn!(
@@ -199,6 +204,18 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
         })?;
         self.leaf.report(&Report::GivenUp { error });
         Ok(())
+    }
+
+    /// Ends what may still run for this worker: a server process may outlive its connection, and must
+    /// not commit what is about to be tried again.
+    fn end_own_backends(&mut self) -> Result<()> {
+        let left = self.activity.backends(&self.ledger)?;
+        if left == Backends::default() {
+            return Ok(());
+        }
+        backend::end_backends(self.leaf, &self.means.source, &self.means.target, &[left])?;
+        self.activity
+            .set_backends(self.ledger.connection(), &Backends::default())
     }
 
     fn give_back(&mut self, units: &[Unit], error: &Error) -> Result<()> {

@@ -293,8 +293,13 @@ impl Cluster {
 
     /// Stops in the ordinary way and starts again.
     pub fn restart(&self) {
-        self.stop("fast");
+        self.stop_fast();
         self.start_again();
+    }
+
+    /// Stops in the ordinary way: sessions are ended.
+    pub fn stop_fast(&self) {
+        self.stop("fast");
     }
 
     /// Starts a stopped or killed server.

@@ -106,11 +106,36 @@ pub fn start(arguments: &[&str]) -> Running {
 
 /// Starts the program with more in its environment.
 pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+    let mut command = Command::new(program());
+    command.args(arguments).envs(environment.iter().copied());
+    spawn(command)
+}
+
+/// Runs the program in a file system of its own, which the shell commands `before` have prepared:
+/// mounts in there are seen by this run alone. None, and a line about it, where that is not allowed.
+pub fn run_among_mounts(before: &str, arguments: &[&str]) -> Option<Output> {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "sh", "-ec"]);
+        command
+    };
+    let allowed = unshare().arg("mount -t tmpfs none /mnt").output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        println!("skipped: mounts are not allowed here");
+        return None;
+    }
+    let mut command = unshare();
+    command
+        .arg(format!("{before}\nexec \"$0\" \"$@\""))
+        .arg(program())
+        .args(arguments);
+    Some(spawn(command).wait())
+}
+
+fn spawn(mut command: Command) -> Running {
     let files = tempfile::tempdir().expect("a temporary folder");
     let file = |name| File::create(files.path().join(name)).expect("room for it");
-    let child = Command::new(program())
-        .args(arguments)
-        .envs(environment.iter().copied())
+    let child = command
         .env("XDG_DATA_HOME", files.path())
         .stdin(Stdio::null())
         .stdout(file("stdout"))
@@ -275,6 +300,14 @@ pub fn lives(pid: i32) -> bool {
 pub fn title(pid: i32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
+/// Does the environment that a process shows hold that text? A tool's may, it is told passwords so.
+pub fn environment_shows(pid: i32, text: &str) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    !matches!(name.trim_end(), "pg_dump" | "pg_restore" | "pg_dumpall")
+        && String::from_utf8_lossy(&bytes).contains(text)
 }
 
 /// Sends a signal; that the process is gone already is no matter.

@@ -39,7 +39,8 @@ pub fn lonely_pair() -> Pair {
     pair_on(start(), start(), "db".to_owned(), "")
 }
 
-fn pair_on(from: &'static Cluster, to: &'static Cluster, db: String, options: &str) -> Pair {
+/// A database of that name on each of two servers.
+pub fn pair_on(from: &'static Cluster, to: &'static Cluster, db: String, options: &str) -> Pair {
     from.create_database(&db, &format!("template template0 {options}"));
     to.create_database(&db, &format!("template template0 {options}"));
     Pair { from, to, db }

@@ -165,6 +165,13 @@ create table s_database_property (
     setconfig     text not null                  -- name=value as in pg_db_role_setting
 );
 
+-- Comment, privileges and labels of the database: head, the database's name, tail make a statement.
+create table s_database_statement (
+    topic         text not null,                 -- comment, acl, label
+    head          text not null,
+    tail          text not null
+);
+
 -- Partitioned tables and materialized views: nothing to copy, but to be analyzed at the end.
 create table s_analyze (
     oid           integer primary key,

@@ -134,6 +134,37 @@ fn fail_fast_stops_at_the_first_unit_given_up() {
 }
 
 #[test]
+fn a_process_that_lost_its_connection_is_started_again() {
+    let lost = || End::Failed(Error::new(Kind::Target, "lost").transient());
+    let mut stages = Stages::new(choices());
+    to_data(&mut stages, planned(5, 0));
+    for role in [Role::Sequence, Role::Copy, Role::Index] {
+        let orders = stages.on(Event::Ended(role, 1, lost()));
+        assert_eq!(spawned(&orders), [(role, 1, true)]);
+    }
+    assert!(stages.failure().is_none());
+    let mut first = Stages::new(choices());
+    first.on(Event::Start);
+    let orders = first.on(Event::Ended(Role::Prepare, 1, lost()));
+    assert_eq!(orders, [Order::StopAll]);
+}
+
+#[test]
+fn a_worker_that_cannot_go_on_stops_those_that_would_wait_for_its_units() {
+    let mut stages = Stages::new(choices());
+    to_data(&mut stages, planned(5, 0));
+    let gone = Error::new(Kind::Source, "no snapshot").snapshot_lost();
+    let orders = stages.on(Event::Ended(Role::Copy, 1, End::Failed(gone)));
+    assert_eq!(orders, [Order::StopAll]);
+
+    let mut stages = Stages::new(choices());
+    to_data(&mut stages, planned(5, 0));
+    let refused = Error::new(Kind::Target, "permission denied");
+    let orders = stages.on(Event::Ended(Role::Sequence, 1, End::Failed(refused)));
+    assert!(orders.is_empty(), "{orders:?}");
+}
+
+#[test]
 fn the_death_of_the_snapshot_holder_is_a_failure_that_names_resume() {
     let mut stages = Stages::new(choices());
     to_data(&mut stages, planned(5, 0));
