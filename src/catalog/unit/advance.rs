@@ -83,7 +83,11 @@ pub fn advance(connection: &Connection, table: Oid) -> Result<Vec<(Kind, i64)>> 
 }
 
 /// Makes units ready that waited for a unit of this kind; returns them.
-pub(super) fn advance_after(connection: &Connection, table: Oid, kind: Kind) -> Result<Vec<(Kind, i64)>> {
+pub(super) fn advance_after(
+    connection: &Connection,
+    table: Oid,
+    kind: Kind,
+) -> Result<Vec<(Kind, i64)>> {
     for position in rules_after(kind) {
         let ready = apply(connection, RULES[*position], table)?;
         // What comes later in the order waits for these.
