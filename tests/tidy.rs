@@ -23,6 +23,8 @@ const LAYERS: &[&[&str]] = &[
     &["sys"],
     &["conninfo", "wire", "pg", "queue", "supervisor", "workdir"],
     &["catalog", "filter", "schema"],
+    // What every worker is given, and the loop that all of them share.
+    &["worker"],
     &[
         "snapshot",
         "dump",
@@ -46,9 +48,15 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("error", "units"),
     ("logging", "units"),
     ("logging", "error"),
+    // The time of a line, in local time.
+    ("logging", "sys"),
     ("units", "error"),
     ("pg", "conninfo"),
     ("wire", "conninfo"),
+    // Sessions of both kinds share endpoints, TLS and the stop flag; COPY is relayed between two.
+    ("pg", "wire"),
+    // What a killed run left is removed with the directory's lock in hand.
+    ("workdir", "queue"),
     ("schema", "catalog"),
     ("schema", "filter"),
     ("filter", "catalog"),

@@ -38,7 +38,7 @@ struct Sessions {
 pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: BlobFacts) -> Result<()> {
     let mut worker = Worker::start(leaf, means, &[Kind::Blob], &[])?;
     let mut sessions: Option<Sessions> = None;
-    while let Some(unit) = worker.next()? {
+    while let Some(unit) = worker.next_unit()? {
         if let Err(error) = one(&mut worker, &mut sessions, facts, &unit) {
             sessions = None;
             worker.failed(&[unit], error)?;
@@ -92,8 +92,8 @@ fn connect<'s>(
 ) -> Result<&'s mut Sessions> {
     if sessions.is_none() {
         let title = worker.leaf.role.label();
-        let source = worker.means.source.session(title, Profile::Catalog)?;
-        let target = worker.means.target.session(title, Profile::TargetPlain)?;
+        let source = worker.means.source.session(title, &Profile::Catalog)?;
+        let target = worker.means.target.session(title, &Profile::TargetPlain)?;
         worker::register_backends(
             &worker.ledger,
             &worker.activity,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long a process waits for another one's write transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 /// `PRAGMA user_version` of the ledger's layout.
 const LAYOUT_VERSION: i32 = 1;
 /// Statements that a process keeps prepared.

@@ -38,7 +38,7 @@ pub fn refuse_hopeless(
     source: &mut PgSession,
     source_facts: &ServerFacts,
     (target, target_facts): (&mut PgSession, &ServerFacts),
-    choices: &Choices,
+    choices: Choices,
 ) -> Result<Found> {
     refuse_unreadable(source, source_facts, choices)?;
     let counts = read::read_source_counts(&mut source.client)?;
@@ -90,7 +90,7 @@ fn names(findings: &[Finding]) -> String {
     shown.join(", ")
 }
 
-fn refuse_unreadable(source: &mut PgSession, facts: &ServerFacts, choices: &Choices) -> Result<()> {
+fn refuse_unreadable(source: &mut PgSession, facts: &ServerFacts, choices: Choices) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
     let tables = read::list_unreadable_tables(&mut source.client)?;
     if let Some(first) = tables.first() {
@@ -176,7 +176,7 @@ fn refuse_lock_table(facts: &ServerFacts, relations: u64) -> Result<()> {
     )))
 }
 
-fn refuse_target(facts: &ServerFacts, choices: &Choices) -> Result<()> {
+fn refuse_target(facts: &ServerFacts, choices: Choices) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
     if facts.in_recovery {
         return Err(Error::new(
@@ -207,7 +207,7 @@ fn refuse_target(facts: &ServerFacts, choices: &Choices) -> Result<()> {
     Ok(())
 }
 
-fn roles(source: &mut PgSession, target: &mut PgSession, choices: &Choices) -> Result<()> {
+fn roles(source: &mut PgSession, target: &mut PgSession, choices: Choices) -> Result<()> {
     let used = read::list_used_roles(&mut source.client)?;
     let there: HashSet<String> = read::list_roles(&mut target.client, Side::Target)?
         .into_iter()

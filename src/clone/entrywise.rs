@@ -57,8 +57,8 @@ pub(super) fn restore(
         leaf.check()?;
         let mut sql = String::from("begin;\n");
         let mut last = 0;
-        for (position, entry) in batch {
-            last = *position;
+        for (number, entry) in batch {
+            last = *number;
             sql.push_str("set default_tablespace to ");
             sql.push_str(entry.default_tablespace.as_deref().unwrap_or("''"));
             sql.push_str(";\n");
@@ -73,12 +73,13 @@ pub(super) fn restore(
             }
         }
         let uuid = crate::pg::quote::literal(&means.uuid);
-        sql.push_str(&format!(
+        let reached = format!(
             "insert into pgcopydb.progress (work, kind, object, part, plan, rows) \
              values ({uuid}, 'pre-data', 0, 0, 0, {0}) \
              on conflict (work, kind, object, part, plan) do update set rows = {0};\ncommit;",
             last + 1
-        ));
+        );
+        sql.push_str(&reached);
         target
             .batch_execute(&sql)
             .context(|| format!("restoring pre-data entries up to number {}", last + 1))?;

@@ -18,6 +18,9 @@ use crate::units::Side;
 use crate::worker::{Bells, Means};
 use crate::{extension, sequence, snapshot, vacuum};
 
+/// The body of a leaf process.
+type Body = Box<dyn FnOnce(&mut Leaf<'_>) -> Result<()>>;
+
 /// The host of a clone.
 pub(super) struct CloneHost {
     pub(super) input: PrepareInput,
@@ -59,7 +62,7 @@ impl CloneHost {
     }
 
     /// The body of a process that works for a prepared run.
-    fn work(&self, role: Role) -> Result<Box<dyn FnOnce(&mut Leaf<'_>) -> Result<()>>> {
+    fn work(&self, role: Role) -> Result<Body> {
         let means = self.means()?;
         let input = PreDataInput {
             settings: self.settings().clone(),

@@ -28,7 +28,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let means = &input.means;
     let mut ledger = Ledger::open(&means.layout.ledger())?;
-    let mut target = means.target.session(leaf.role.label(), Profile::Catalog)?;
+    let mut target = means.target.session(leaf.role.label(), &Profile::Catalog)?;
     let _registered = canceller.register(Token::from_session(&target));
     if redo_emptied_tables(&mut ledger, &mut target)? {
         leaf.report(&Report::Redo);

@@ -49,7 +49,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let means = &input.means;
     let mut ledger = Ledger::open(&means.layout.ledger())?;
-    let mut target = means.target.session(leaf.role.label(), Profile::Catalog)?;
+    let mut target = means.target.session(leaf.role.label(), &Profile::Catalog)?;
     let _target = canceller.register(Token::from_session(&target));
     let dir = SchemaDir::new(means.layout.schema());
     let tool_settings = means.target.tool_settings(&means.uuid)?;
@@ -110,9 +110,10 @@ fn plan(
         let text = archive_run.script(&archive_run.dir.script_list(), &flags)?;
         script::split(&text, &taken)?
     };
-    let mut source = match input.settings.switches.skip_blobs {
-        true => None,
-        false => Some(snapshot_session(leaf, input)?),
+    let mut source = if input.settings.switches.skip_blobs {
+        None
+    } else {
+        Some(snapshot_session(leaf, input)?)
     };
     let run = input.means.run;
     ledger.write(|tx| {
@@ -130,7 +131,7 @@ pub(super) fn snapshot_session(leaf: &Leaf<'_>, input: &PreDataInput) -> Result<
     let mut source = input
         .means
         .source
-        .session(leaf.role.label(), Profile::Catalog)?;
+        .session(leaf.role.label(), &Profile::Catalog)?;
     source.batch_execute("begin isolation level repeatable read, read only")?;
     if let Some(id) = input
         .means
@@ -348,7 +349,7 @@ fn types_of(input: &PreDataInput, ledger: &Ledger) -> Result<crate::schema::copy
     let mut source = input
         .means
         .source
-        .session("restore pre-data", Profile::Catalog)?;
+        .session("restore pre-data", &Profile::Catalog)?;
     fetch_types(&mut source.client, Side::Source, &oids)
 }
 

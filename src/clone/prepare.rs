@@ -62,7 +62,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         &mut source.session,
         &source.facts,
         (&mut target.session, &target.facts),
-        &check_choices(&input.settings),
+        check_choices(&input.settings),
     )?;
     let tools = choose(
         source.facts.version,
@@ -130,7 +130,7 @@ fn connect(leaf: &Leaf<'_>, conn: &ConnInfo, side: Side) -> Result<Connected> {
         pin,
         side,
     };
-    let mut session = link.session(leaf.role.label(), Profile::Catalog)?;
+    let mut session = link.session(leaf.role.label(), &Profile::Catalog)?;
     let facts = read_server_facts(&mut session.client, side)?;
     Ok(Connected {
         link,

@@ -106,7 +106,7 @@ fn analyze_source(input: &PreDataInput, canceller: &crate::pg::Canceller) -> Res
     }
     log::info!("Analyzing the tables of the source, per --estimate-table-sizes");
     let profile = crate::pg::Profile::Catalog;
-    let mut source = input.means.source.session("analyze source", profile)?;
+    let mut source = input.means.source.session("analyze source", &profile)?;
     let _registered = canceller.register(Token::from_session(&source));
     let rows = source.query(include_str!("sql/list_analyzable_tables.sql"), &[])?;
     for row in rows {

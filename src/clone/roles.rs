@@ -42,7 +42,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let mut target = input
         .means
         .target
-        .session(leaf.role.label(), Profile::TargetPlain)?;
+        .session(leaf.role.label(), &Profile::TargetPlain)?;
     let _registered = canceller.register(Token::from_session(&target));
     let existing: BTreeSet<String> = list_roles(&mut target.client, Side::Target)?
         .into_iter()

@@ -113,7 +113,7 @@ pub(super) const KEYWORDS: &[Keyword] = &[
         "PGSSLCOMPRESSION",
         Rule::Only(
             &["0"],
-            "Remove it: TLS compression is unsafe and not supported.",
+            "Remove it: TLS compression weakens encryption and is not supported.",
         ),
     ),
     known("sslcert", "PGSSLCERT", Rule::Text),

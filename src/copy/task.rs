@@ -14,6 +14,10 @@ const FREEZE_FROM_BYTES: i64 = 1 << 20;
 
 /// One unit of copying with all its facts.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of a table, no states"
+)]
 pub(super) struct Task {
     pub(super) unit: Unit,
     /// Quoted name on the source.
@@ -40,7 +44,7 @@ pub(super) struct Task {
 
 impl Task {
     /// Reads the facts of a unit. Errors: a ledger without them ([`Error::internal`]).
-    pub(super) fn read(ledger: &Ledger, unit: Unit) -> Result<Self> {
+    pub(super) fn read(ledger: &Ledger, unit: &Unit) -> Result<Self> {
         let read = || -> rusqlite::Result<Option<Self>> {
             ledger
                 .connection()
@@ -64,7 +68,7 @@ impl Task {
                         is_binary: format == "binary",
                         filenode: row.get(4)?,
                         bytes: row.get(5)?,
-                        condition: part_condition(ledger, &unit, &row.get::<_, String>(6)?)?,
+                        condition: part_condition(ledger, unit, &row.get::<_, String>(6)?)?,
                         is_routed: row.get(7)?,
                         target_is_partitioned: kind == "p",
                         is_unlogged: row.get(9)?,
@@ -106,7 +110,8 @@ impl Task {
     /// created it. Only its first claim in such a run finds it empty for certain: a COMMIT whose
     /// answer or mark was lost would double the table.
     pub(super) fn must_truncate(&self, fresh: bool) -> bool {
-        !self.leaves_progress() && !(fresh && self.unit.claims == 1 && self.unit.plan == 0)
+        let is_new = fresh && self.unit.claims == 1 && self.unit.plan == 0;
+        !self.leaves_progress() && !is_new
     }
 
     /// True when the rows are frozen as they arrive, which needs the table to be emptied in the same

@@ -39,7 +39,7 @@ struct Sessions {
 pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: CopyFacts) -> Result<()> {
     let mut worker = Worker::start(leaf, means, &[Kind::Truncate, Kind::Copy], &[])?;
     let mut sessions = None;
-    while let Some(unit) = worker.next()? {
+    while let Some(unit) = worker.next_unit()? {
         let group = group_of(&mut worker, unit)?;
         let result = match group.first().map(|unit| unit.kind) {
             Some(Kind::Truncate) => truncate(&mut worker, &mut sessions, &group[0]),
@@ -55,7 +55,7 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: CopyFacts) -> Result<()> {
 
 /// Adds more small tables to a small table that has never been tried.
 fn group_of(worker: &mut Worker<'_, '_>, unit: Unit) -> Result<Vec<Unit>> {
-    if unit.kind != Kind::Copy || Task::read(&worker.ledger, unit.clone())?.leaves_progress() {
+    if unit.kind != Kind::Copy || Task::read(&worker.ledger, &unit)?.leaves_progress() {
         return Ok(vec![unit]);
     }
     worker.group(unit, GROUP_MAX)
@@ -111,7 +111,7 @@ fn truncate(
     unit: &Unit,
 ) -> Result<()> {
     let since = Instant::now();
-    let task = Task::read(&worker.ledger, unit.clone())?;
+    let task = Task::read(&worker.ledger, unit)?;
     let run = worker.means.run;
     worker.ledger.write_durably(|tx| journal(tx, run, unit))?;
     let target = &mut connect(worker, sessions)?.target;
@@ -159,7 +159,7 @@ fn copy_group(
 ) -> Result<()> {
     let tasks: Vec<Task> = group
         .iter()
-        .map(|unit| Task::read(&worker.ledger, unit.clone()))
+        .map(|unit| Task::read(&worker.ledger, unit))
         .collect::<Result<_>>()?;
     let first = &tasks[0];
     worker.begin(&first.title(), Some(first.unit.id))?;

@@ -236,7 +236,7 @@ impl ArchiveRun<'_> {
 
     /// The entries of the archive with dependencies and sections, from the lists that an earlier call
     /// left in the folder, else from `pg_restore`, which leaves them there. `--verbose` alone tells
-    /// dependencies, but ignores `--section`, so pg_restore is asked three times.
+    /// dependencies, but ignores `--section`, so `pg_restore` is asked three times.
     pub fn list(&self) -> Result<Vec<Entry>> {
         let text = |path: &Path, options: &[&str]| match std::fs::read(path) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

@@ -23,7 +23,7 @@ struct Config {
 /// Runs until all extensions are done. Blocks.
 pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
     let mut worker = Worker::start(leaf, means, &[Kind::Extension], &[])?;
-    while let Some(unit) = worker.next()? {
+    while let Some(unit) = worker.next_unit()? {
         if let Err(error) = one(&mut worker, &unit) {
             worker.failed(&[unit], error)?;
         }

@@ -50,7 +50,7 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: &IndexFacts) -> Result<()>
         &[Kind::Truncate, Kind::Copy, Kind::Vacuum],
     )?;
     let mut target = None;
-    while let Some(unit) = worker.next()? {
+    while let Some(unit) = worker.next_unit()? {
         let group = match unit.kind {
             Kind::Constraint => worker.group(unit, GROUP_MAX)?,
             _ => vec![unit],
@@ -133,7 +133,7 @@ fn connect<'t>(
         let session = worker
             .means
             .target
-            .session(worker.leaf.role.label(), profile)?;
+            .session(worker.leaf.role.label(), &profile)?;
         let backend = session.backend_id().clone();
         worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;
         let registered = worker.canceller.register(Token::from_session(&session));

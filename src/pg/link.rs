@@ -55,13 +55,13 @@ impl Link {
     }
 
     /// Opens a session for ordinary queries. A server that is away is waited for.
-    pub fn session(&self, title: &str, profile: Profile) -> Result<PgSession> {
+    pub fn session(&self, title: &str, profile: &Profile) -> Result<PgSession> {
         let name = application_name(title);
         with_backoff(
             RECONNECT_BUDGET,
             &self.what(),
             &wire::stop_requested,
-            || connect(&self.conn, &self.pin, self.side, &name, &profile),
+            || connect(&self.conn, &self.pin, self.side, &name, profile),
         )
     }
 

@@ -16,7 +16,7 @@ const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Exports a snapshot and holds it until this process is told to stop. Blocks.
 pub fn hold(leaf: &mut Leaf<'_>, source: &Link, layout: &Layout, run: Run) -> Result<()> {
-    let mut session = source.session(leaf.role.label(), Profile::Snapshot)?;
+    let mut session = source.session(leaf.role.label(), &Profile::Snapshot)?;
     session.batch_execute("begin isolation level repeatable read, read only")?;
     let id: String = session
         .query_one("select pg_catalog.pg_export_snapshot()", &[])

@@ -1,4 +1,4 @@
-//! What leaf processes tell the supervisor: one JSON object a line, at most 4 KiB.
+//! What leaf processes tell the supervisor: one JSON object a line, at most 4 kB.
 //!
 //! Written by leaves through `sys::fork::Reporter`, read by the supervisor. The last line of a leaf
 //! is `done` or `failed`; a leaf that ends without either has crashed.

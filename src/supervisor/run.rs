@@ -161,14 +161,15 @@ impl Loop<'_> {
         for line in news.lines {
             match Report::parse(&line) {
                 Ok(Report::Done) => running.last_word = Some(End::Done),
-                Ok(Report::Failed { error }) => running.last_word = Some(End::Failed(error)),
+                Ok(Report::Failed { error }) | Err(error) => {
+                    running.last_word = Some(End::Failed(error));
+                }
                 Ok(report) => events.push(Event::Report(role, number, report)),
-                Err(error) => running.last_word = Some(End::Failed(error)),
             }
         }
         if let Some(ended) = news.ended {
             let running = self.running.remove(position);
-            events.push(Event::Ended(role, number, self.end_of(&running, ended)));
+            events.push(Event::Ended(role, number, Self::end_of(&running, ended)));
         }
         for event in events {
             if let Event::Ended(_, _, End::Failed(error)) = &event
@@ -188,7 +189,7 @@ impl Loop<'_> {
     }
 
     /// The machine's view of an end; processes that we have stopped did not fail.
-    fn end_of(&self, running: &Running, ended: Ended) -> End {
+    fn end_of(running: &Running, ended: Ended) -> End {
         let pid = running.child.pid();
         notice!(
             "Process {pid} \"{}\" {} ended: {ended:?}",

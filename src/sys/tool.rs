@@ -12,6 +12,10 @@ use std::process::Command;
 pub fn prepare(command: &mut Command) {
     command.process_group(0);
     let parent = std::process::id();
+    #[allow(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "one closure, one argument for it"
+    )]
     // SAFETY: between fork and exec only system calls that are safe in a signal handler are made:
     // prctl, getppid and _exit.
     unsafe {

@@ -20,7 +20,7 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
     const UPSTREAM: &[Kind] = &[Kind::Truncate, Kind::Copy, Kind::Index, Kind::Constraint];
     let mut worker = Worker::start(leaf, means, &[Kind::Vacuum], UPSTREAM)?;
     let mut target: Option<(PgSession, Registration)> = None;
-    while let Some(unit) = worker.next()? {
+    while let Some(unit) = worker.next_unit()? {
         let group = worker.group(unit, GROUP_MAX)?;
         let Err(error) = vacuum(&mut worker, &mut target, &group) else {
             continue;
@@ -64,7 +64,7 @@ fn vacuum(
         let session = worker
             .means
             .target
-            .session(worker.leaf.role.label(), profile)?;
+            .session(worker.leaf.role.label(), &profile)?;
         let backend = session.backend_id().clone();
         worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;
         let registered = worker.canceller.register(Token::from_session(&session));

@@ -310,7 +310,7 @@ impl Search<'_> {
         );
         let mut last = After::NextAddress;
         for encryption in encryptions(self.conn, address) {
-            let endpoint = self.endpoint(host, address.clone(), *encryption)?;
+            let endpoint = self.endpoint(host, address.clone(), *encryption);
             match Session::start(endpoint, position, self.app_name, self.extra) {
                 Ok(mut session) => {
                     let fits = session
@@ -353,15 +353,15 @@ impl Search<'_> {
         }
     }
 
-    fn endpoint(&self, host: &Host, address: Address, encryption: Encryption) -> Result<Endpoint> {
+    fn endpoint(&self, host: &Host, address: Address, encryption: Encryption) -> Endpoint {
         let name = host.name.clone().unwrap_or_default();
-        Ok(Endpoint {
+        Endpoint {
             conn: self.conn.clone(),
             address,
             name,
             encryption,
             side: self.side,
-        })
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::sys::lock::{self, HeldLock};
 use crate::sys::proc;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 /// What the user wants with a directory that may have been used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +156,7 @@ fn foreign_names(layout: &Layout) -> Result<Vec<String>> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| {
             let plain = name.strip_suffix(".tmp").unwrap_or(name);
-            !KNOWN_NAMES.contains(&plain) && !(plain.starts_with("pgcopydb.") && is_service(plain))
+            !is_ours(plain)
         })
         .collect();
     foreign.sort();
@@ -163,8 +164,12 @@ fn foreign_names(layout: &Layout) -> Result<Vec<String>> {
     Ok(foreign)
 }
 
-fn is_service(name: &str) -> bool {
-    name.ends_with(".pid") || name.ends_with(".lock")
+/// True for names of ours, lock and pid files of services among them.
+fn is_ours(name: &str) -> bool {
+    let service = name
+        .strip_prefix("pgcopydb.")
+        .and_then(|rest| rest.rsplit_once('.'));
+    KNOWN_NAMES.contains(&name) || service.is_some_and(|(_, end)| end == "pid" || end == "lock")
 }
 
 fn read_marker(layout: &Layout) -> Result<Option<Marker>> {
@@ -191,7 +196,8 @@ fn read_marker(layout: &Layout) -> Result<Option<Marker>> {
 
 /// Removes what stands at the top under a known name, but the lock that we hold.
 fn wipe(layout: &Layout) -> Result<()> {
-    for name in KNOWN_NAMES.iter().filter(|name| !name.ends_with(".lock")) {
+    let is_lock = |name: &&&str| Path::new(name).extension().is_some_and(|end| end == "lock");
+    for name in KNOWN_NAMES.iter().filter(|name| !is_lock(name)) {
         let path = layout.top().join(name);
         let removed = match std::fs::symlink_metadata(&path) {
             Ok(status) if status.is_dir() => std::fs::remove_dir_all(&path),

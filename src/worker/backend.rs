@@ -11,7 +11,7 @@ use postgres::types::ToSql;
 use std::time::{Duration, Instant};
 
 /// How long a terminated backend may take to be gone: it may have much to roll back.
-const GONE_WITHIN: Duration = Duration::from_mins(10);
+const GONE_WITHIN: Duration = Duration::from_secs(600);
 
 const TERMINATE: &str = include_str!("sql/terminate_backend.sql");
 const TERMINATE_TOOL: &str = include_str!("sql/terminate_tool.sql");
@@ -38,7 +38,7 @@ fn end_on(leaf: &Leaf<'_>, link: &Link, backends: &[&BackendId]) -> Result<()> {
         .iter()
         .map(|backend| backend.start.clone())
         .collect();
-    let mut session = link.session(leaf.role.label(), Profile::Catalog)?;
+    let mut session = link.session(leaf.role.label(), &Profile::Catalog)?;
     end_all(leaf, &mut session, TERMINATE, &[&pids, &starts])
 }
 

@@ -74,7 +74,7 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
     }
 
     /// Claims the next unit, waiting for one to become ready; `None` when the stage is over. Blocks.
-    pub fn next(&mut self) -> Result<Option<Unit>> {
+    pub fn next_unit(&mut self) -> Result<Option<Unit>> {
         loop {
             self.leaf.check()?;
             let claimed = unit::claim(

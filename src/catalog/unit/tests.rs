@@ -1,3 +1,5 @@
+//! Tests of the ledger of units: claims, order, crashes, new plans.
+
 use super::*;
 use crate::catalog::Ledger;
 

@@ -1,3 +1,5 @@
+//! Tests of the order of a clone, with lists of events and no processes.
+
 use super::*;
 
 fn choices() -> Choices {
