@@ -56,9 +56,9 @@ pub(super) fn restore(
     for batch in positioned.chunks(BATCH) {
         leaf.check()?;
         let mut sql = String::from("begin;\n");
-        let mut last = 0;
+        let mut reached_entry = 0;
         for (number, entry) in batch {
-            last = *number;
+            reached_entry = *number;
             sql.push_str("set default_tablespace to ");
             sql.push_str(entry.default_tablespace.as_deref().unwrap_or("''"));
             sql.push_str(";\n");
@@ -77,12 +77,15 @@ pub(super) fn restore(
             "insert into pgcopydb.progress (work, kind, object, part, plan, rows) \
              values ({uuid}, 'pre-data', 0, 0, 0, {0}) \
              on conflict (work, kind, object, part, plan) do update set rows = {0};\ncommit;",
-            last + 1
+            reached_entry + 1
         );
         sql.push_str(&reached);
-        target
-            .batch_execute(&sql)
-            .context(|| format!("restoring pre-data entries up to number {}", last + 1))?;
+        target.batch_execute(&sql).context(|| {
+            format!(
+                "restoring pre-data entries up to number {}",
+                reached_entry + 1
+            )
+        })?;
     }
     target.batch_execute("reset check_function_bodies; reset default_tablespace")
 }

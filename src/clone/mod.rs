@@ -1,6 +1,6 @@
 //! A clone: ten steps over leaf processes, from two connection strings to an equal database.
 //!
-//! [`stages`] says what follows what and is pure; `host` starts the processes; the other files are
+//! `stages` says what follows what and is pure; `host` starts the processes; the other files are
 //! their bodies where these are more than a job of their own. [`run`] is called in the supervisor.
 
 mod archive;
