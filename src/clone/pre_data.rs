@@ -36,6 +36,8 @@ pub(super) struct PreDataInput {
     pub(super) prepared: Prepared,
 }
 
+/// Entries that `pg_restore` is given in one transaction; more are restored in batches.
+const ENTRIES_IN_ONE_MAX: usize = 500;
 /// Locks that a restore of one relation takes, its TOAST table and index among them.
 const LOCKS_PER_RELATION: u64 = 3;
 /// Tables whose columns are looked up on the target at once.
@@ -162,12 +164,20 @@ fn restore(
     )?;
     let plan = plan_pre_data(&entries, &facts);
     let list = archive_run.dir.filtered_list(Section::PreData);
-    archive_run.dir.write(&list, &print_edits(&plan.edits))?;
+    // A restore that was interrupted goes on with its own list: positions in it are on record.
+    let list_before = std::fs::read_to_string(&list).unwrap_or_default();
     let begun = Run::marked(ledger.connection(), "pre-data-begun")?.is_some();
     if begun {
         worker::end_tools(leaf, target, &input.means.uuid)?;
     }
-    let in_one = input.prepared.relations * LOCKS_PER_RELATION <= input.prepared.target_lock_room;
+    let flags = archive::restore_flags(&input.settings);
+    let restored = kept(&plan.edits);
+    let fits = input.prepared.relations * LOCKS_PER_RELATION <= input.prepared.target_lock_room;
+    // Many entries go faster through our own session, as no answer is waited for in between.
+    let in_one = fits && (restored.len() <= ENTRIES_IN_ONE_MAX || switches.drop_if_exists);
+    if in_one || !begun {
+        archive_run.dir.write(&list, &print_edits(&plan.edits))?;
+    }
     if begun && in_one && was_restored(ledger, target)? {
         // Killed between the restore's COMMIT and our mark: the target tells.
         log::info!("The pre-data section is on the target already");
@@ -177,8 +187,6 @@ fn restore(
     if switches.drop_if_exists && !begun {
         drop_tables(ledger, target)?;
     }
-    let flags = archive::restore_flags(&input.settings);
-    let restored = kept(&plan.edits);
     if in_one && !restored.is_empty() {
         let options = RestoreOptions {
             mode: RestoreMode::SingleTransaction,
@@ -186,10 +194,27 @@ fn restore(
         };
         archive_run.restore(&list, &options)?;
     } else if !restored.is_empty() {
-        entrywise::restore(leaf, (&input.means, &flags), target, archive_run, &restored)?;
+        let planned = if begun {
+            entries_of(&list_before, &entries)?
+        } else {
+            restored
+        };
+        entrywise::restore(leaf, (&input.means, &flags), target, archive_run, &planned)?;
     }
     own_existing_schemas(target, &plan)?;
     ledger.write(|tx| run.mark(tx, "pre-data", ""))
+}
+
+/// The entries that a list keeps, in its order: what an interrupted restore was about.
+fn entries_of<'e>(
+    list: &str,
+    entries: &'e [crate::dump::Entry],
+) -> Result<Vec<&'e crate::dump::Entry>> {
+    let ids = crate::dump::archive_list::parse_dump_ids(list)?;
+    Ok(entries
+        .iter()
+        .filter(|entry| ids.contains(&entry.dump_id))
+        .collect())
 }
 
 fn own_existing_schemas(target: &mut PgSession, plan: &list_plan::PreDataPlan<'_>) -> Result<()> {

@@ -75,6 +75,56 @@ pub(super) fn copy(
     Ok(Moved { rows: read, bytes })
 }
 
+/// Copies several small units, each as a whole, in one query on either side; the target's transaction
+/// is begun by it and stays open. Errors: the side that failed, without the table's name.
+pub(super) fn copy_many(
+    source: &mut wire::Session,
+    target: &mut wire::Session,
+    tasks: &[Task],
+    fresh: bool,
+    on_bytes: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<Vec<Moved>> {
+    let outs: Vec<String> = tasks.iter().map(Task::copy_out_sql).collect();
+    let mut ins = vec!["begin".to_owned()];
+    for task in tasks {
+        if task.must_truncate(fresh) || task.freezes(fresh) {
+            ins.push(task.truncate_sql());
+        }
+        ins.push(task.copy_in_sql(fresh));
+    }
+    let mut out = source.copy_out(&outs.join(";\n"))?;
+    let mut into = target.copy_in_many(&ins.join(";\n"))?;
+    let mut moved = Vec::with_capacity(tasks.len());
+    for position in 1..=tasks.len() {
+        let bytes = relay::relay(&mut out, &mut into, on_bytes)?;
+        if position < tasks.len() {
+            moved.push(Moved {
+                rows: out.next_statement()?,
+                bytes,
+            });
+            into.next_statement()?;
+        } else {
+            moved.push(Moved { rows: 0, bytes });
+        }
+    }
+    if let Some(last) = moved.last_mut() {
+        last.rows = out.finish()?;
+    }
+    let written = into.finish_many()?;
+    let read: Vec<u64> = moved.iter().map(|moved| moved.rows).collect();
+    if read == written {
+        return Ok(moved);
+    }
+    Err(Error::new(
+        Kind::Target,
+        format!(
+            "the source sent {read:?} rows of {} tables, the target took {written:?}",
+            tasks.len()
+        ),
+    )
+    .hint("Look for triggers or rules on the target tables."))
+}
+
 /// Leaves the row that proves a unit, in the transaction of its rows.
 pub(super) fn leave_progress(
     session: &mut wire::Session,

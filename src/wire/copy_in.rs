@@ -26,11 +26,15 @@ const FRAME_MAX: usize = 64 * 1024 * 1024;
 /// session, and the server aborts the statement when the connection ends.
 #[derive(Debug)]
 pub struct CopyIn<'a> {
-    session: &'a mut Session,
-    sql: String,
-    gathered: Vec<u8>,
+    pub(super) session: &'a mut Session,
+    pub(super) sql: String,
+    pub(super) gathered: Vec<u8>,
     since_look: usize,
-    settled: bool,
+    pub(super) settled: bool,
+    /// The query has several COPYs: their ends arrive in between.
+    pub(super) is_many: bool,
+    /// Row counts of those that have ended.
+    pub(super) counts: Vec<u64>,
 }
 
 impl Session {
@@ -43,13 +47,7 @@ impl Session {
             b'E' => return Err(self.failed(&body, Some(sql))),
             other => return Err(self.unexpected(other, "in place of the start of COPY FROM")),
         }
-        Ok(CopyIn {
-            session: self,
-            sql: sql.to_owned(),
-            gathered: Vec::with_capacity(GATHER_BYTES + SMALL_BYTES + HEADER_BYTES),
-            since_look: 0,
-            settled: false,
-        })
+        Ok(CopyIn::begun(self, sql))
     }
 }
 
@@ -57,6 +55,21 @@ impl Session {
 fn header(length: usize) -> [u8; HEADER_BYTES] {
     let length = u32::try_from(length + 4).unwrap_or(u32::MAX).to_be_bytes();
     [b'd', length[0], length[1], length[2], length[3]]
+}
+
+impl<'a> CopyIn<'a> {
+    /// A COPY that the server has begun.
+    pub(super) fn begun(session: &'a mut Session, sql: &str) -> Self {
+        Self {
+            session,
+            sql: sql.to_owned(),
+            gathered: Vec::with_capacity(GATHER_BYTES + SMALL_BYTES + HEADER_BYTES),
+            since_look: 0,
+            settled: false,
+            is_many: false,
+            counts: Vec::new(),
+        }
+    }
 }
 
 impl CopyIn<'_> {
@@ -94,7 +107,7 @@ impl CopyIn<'_> {
     }
 
     /// Writes what was gathered, and `payload` behind it.
-    fn flush(&mut self, payload: &[u8]) -> Result<()> {
+    pub(super) fn flush(&mut self, payload: &[u8]) -> Result<()> {
         let written = self.session.link.write(&self.gathered, payload);
         self.gathered.clear();
         written.map_err(|trouble| {
@@ -109,7 +122,7 @@ impl CopyIn<'_> {
     }
 
     /// Looks, without waiting, whether the server has given up.
-    fn look(&mut self) -> Result<()> {
+    pub(super) fn look(&mut self) -> Result<()> {
         if let Err(trouble) = self.session.link.try_fill()
             && self.session.link.unread().is_empty()
         {
@@ -124,7 +137,7 @@ impl CopyIn<'_> {
             }
             let taken = self.session.link.message();
             let (tag, body) = taken.map_err(|trouble| self.session.lost(&trouble))?;
-            if self.session.absorb(tag, &body)? {
+            if self.session.absorb(tag, &body)? || self.in_between(tag, &body)? {
                 continue;
             }
             self.settled = true;

@@ -14,12 +14,12 @@ use crate::error::{Error, Result};
 /// A running `COPY TO STDOUT`. Dropped before [`CopyOut::finish`] it breaks the session.
 #[derive(Debug)]
 pub struct CopyOut<'a> {
-    session: &'a mut Session,
-    sql: String,
+    pub(super) session: &'a mut Session,
+    pub(super) sql: String,
     /// Bytes of the current frame that have not been passed on yet.
-    frame_left: usize,
-    done: bool,
-    settled: bool,
+    pub(super) frame_left: usize,
+    pub(super) done: bool,
+    pub(super) settled: bool,
 }
 
 impl Session {

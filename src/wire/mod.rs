@@ -15,6 +15,7 @@
 mod auth;
 mod cancel;
 mod copy_in;
+mod copy_many;
 mod copy_out;
 mod dial;
 mod frame;

@@ -60,22 +60,54 @@ const RULES: [&str; 7] = [
      returning id, kind",
 ];
 
+/// Positions in [`RULES`] of what can become ready when a unit of this kind ends.
+fn rules_after(kind: Kind) -> &'static [usize] {
+    match kind {
+        Kind::Truncate => &[1],
+        Kind::Copy => &[0, 1, 2, 3, 4, 5],
+        Kind::Index => &[3, 4, 5],
+        Kind::Constraint => &[4, 5],
+        Kind::Vacuum => &[5],
+        Kind::Fkey => &[6],
+        Kind::Validate | Kind::Blob | Kind::Extension => &[],
+    }
+}
+
 /// Makes units of a table ready (of all tables for 0), and returns those that became so.
 pub fn advance(connection: &Connection, table: Oid) -> Result<Vec<(Kind, i64)>> {
     let mut ready = Vec::new();
     for rule in RULES {
-        let apply = || -> rusqlite::Result<Vec<(i64, String)>> {
-            let mut statement = connection.prepare_cached(rule)?;
-            statement
-                .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        };
-        let changed = apply().map_err(|error| sqlite_error("write", &error))?;
-        ready.extend(
-            changed
-                .into_iter()
-                .filter_map(|(id, kind)| Some((Kind::parse(&kind)?, id))),
-        );
+        ready.extend(apply(connection, rule, table)?);
     }
     Ok(ready)
+}
+
+/// Makes units ready that waited for a unit of this kind; returns them.
+pub(super) fn advance_after(
+    connection: &Connection,
+    table: Oid,
+    kind: Kind,
+) -> Result<Vec<(Kind, i64)>> {
+    for position in rules_after(kind) {
+        let ready = apply(connection, RULES[*position], table)?;
+        // What comes later in the order waits for these.
+        if !ready.is_empty() {
+            return Ok(ready);
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn apply(connection: &Connection, rule: &str, table: Oid) -> Result<Vec<(Kind, i64)>> {
+    let run = || -> rusqlite::Result<Vec<(i64, String)>> {
+        let mut statement = connection.prepare_cached(rule)?;
+        statement
+            .query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    };
+    let changed = run().map_err(|error| sqlite_error("write", &error))?;
+    Ok(changed
+        .into_iter()
+        .filter_map(|(id, kind)| Some((Kind::parse(&kind)?, id)))
+        .collect())
 }

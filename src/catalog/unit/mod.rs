@@ -213,11 +213,14 @@ pub fn finish(
             .map_err(|error| sqlite_error("write", &error))?;
         now_one(changed, unit, "done")?;
     }
-    let mut tables: Vec<Oid> = units.iter().map(|(unit, _)| unit.table_oid).collect();
+    let mut tables: Vec<(Oid, Kind)> = units
+        .iter()
+        .map(|(unit, _)| (unit.table_oid, unit.kind))
+        .collect();
     tables.sort_unstable();
     tables.dedup();
-    for table in tables.into_iter().filter(|table| *table != 0) {
-        ready.extend(advance(connection, table)?);
+    for (table, kind) in tables.into_iter().filter(|(table, _)| *table != 0) {
+        ready.extend(advance::advance_after(connection, table, kind)?);
     }
     Ok(ready)
 }
