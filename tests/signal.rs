@@ -27,7 +27,8 @@ fn leaves_nothing(pair: &Pair, run: &Running, ours: &std::collections::BTreeSet<
     let limit = PATIENCE * 6;
     assert!(
         within(limit, || ours.is_disjoint(&sysv_objects())),
-        "left: {ours:?}"
+        "left: {:?}",
+        ours & &sysv_objects()
     );
     assert!(
         pair.from.is_quiet(&pair.db),
@@ -35,10 +36,10 @@ fn leaves_nothing(pair: &Pair, run: &Running, ours: &std::collections::BTreeSet<
     );
     let waiting = "select count(*) = 0 from pg_stat_activity where datname = current_database()
                       and application_name like 'pgcopydb%'";
-    assert!(
-        pair.to.wait_until(&pair.db, waiting, PATIENCE),
-        "backends are left on the target"
-    );
+    let is_quiet = pair.to.wait_until(&pair.db, waiting, PATIENCE);
+    let what = "select string_agg(application_name || ': ' || query, '; ') from pg_stat_activity
+                 where datname = current_database()";
+    assert!(is_quiet, "left on the target: {}", pair.in_target(what));
 }
 
 #[test]

@@ -77,18 +77,28 @@ type Shared = Arc<Mutex<Registry>>;
 #[derive(Clone)]
 pub struct Canceller {
     registry: Shared,
+    stop: Arc<AtomicBool>,
 }
 
 /// Keeps a token registered until it is dropped.
 pub struct Registration {
     registry: Shared,
+    stop: Arc<AtomicBool>,
     number: u64,
+    token: Token,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.tokens.retain(|(number, _)| *number != self.number);
+        drop(registry);
+        // This process may be faster than the thread: it must not leave a statement running.
+        if self.stop.load(Ordering::SeqCst)
+            && let Err(error) = self.token.cancel()
+        {
+            log::debug!("{error}");
+        }
     }
 }
 
@@ -100,6 +110,7 @@ impl Canceller {
         };
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT])
             .map_err(|error| failed("signal handlers", &error))?;
+        let of_registrations = Arc::clone(&stop);
         let registry = Shared::default();
         let shared = Arc::clone(&registry);
         std::thread::Builder::new()
@@ -111,7 +122,10 @@ impl Canceller {
                 }
             })
             .map_err(|error| failed("thread", &error))?;
-        Ok(Self { registry })
+        Ok(Self {
+            registry,
+            stop: of_registrations,
+        })
     }
 
     /// Has `token` cancelled after a signal, until the result is dropped.
@@ -120,10 +134,12 @@ impl Canceller {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.next += 1;
         let number = registry.next;
-        registry.tokens.push((number, token));
+        registry.tokens.push((number, token.clone()));
         Registration {
             registry: Arc::clone(&self.registry),
+            stop: Arc::clone(&self.stop),
             number,
+            token,
         }
     }
 }

@@ -131,7 +131,7 @@ impl Pair {
         let (cluster, db) = (self.to, self.db.clone());
         std::thread::spawn(move || drop(cluster.try_sql(&db, &text)));
         let held = "select count(*) = 1 from pg_locks where locktype = 'advisory' and objid = 42
-                       and database = (select oid from pg_database where datname = current_database())";
+                       and granted and mode = 'ExclusiveLock' and database = (select oid from pg_database where datname = current_database())";
         assert!(
             self.to.wait_until(&self.db, held, PATIENCE),
             "the gate is not closed"
