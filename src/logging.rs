@@ -12,7 +12,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Longest line on standard error, bytes: pipes keep writes up to this size whole.
@@ -76,6 +76,7 @@ pub struct LogSettings {
 }
 
 static SECRETS: OnceLock<Mutex<Vec<String>>> = OnceLock::new();
+static WARNINGS: AtomicU64 = AtomicU64::new(0);
 static PROGRESS_SHOWN: AtomicBool = AtomicBool::new(false);
 
 /// Remembers a secret that no log line may show; short ones (under 4 bytes) would blank out
@@ -111,6 +112,11 @@ pub fn scrub(text: &str) -> String {
 /// Says that a progress line stands on the terminal, so that log lines wipe it first.
 pub fn set_progress_shown(shown: bool) {
     PROGRESS_SHOWN.store(shown, Ordering::Relaxed);
+}
+
+/// Warnings that this process has logged.
+pub fn warning_count() -> u64 {
+    WARNINGS.load(Ordering::Relaxed)
 }
 
 /// Name and JSON number of a record's level.
@@ -211,6 +217,9 @@ impl Log for Logger {
     fn log(&self, record: &Record<'_>) {
         if !self.filter.matches(record) {
             return;
+        }
+        if record.level() == Level::Warn {
+            WARNINGS.fetch_add(1, Ordering::Relaxed);
         }
         let message = scrub(&record.args().to_string());
         for outlet in &self.outlets {

@@ -31,6 +31,8 @@ use std::time::Duration;
 pub struct Runs {
     /// Clones; the environment is for what connection strings leave open.
     pub clone: fn(&CloneSettings, &Environment) -> Result<()>,
+    /// Finds out what a clone would do.
+    pub dry_run: fn(&CloneSettings, &Environment) -> Result<String>,
     /// Connects to both databases, whose connection strings are given.
     pub ping: fn(&str, &str, &Environment) -> Result<()>,
     /// Blanks out the passwords of connection strings in a text.
@@ -42,6 +44,7 @@ const RUNS: Runs = Runs {
     clone: |settings, environment| {
         crate::clone::run(settings, &|name| environment.get(name), draw_progress)
     },
+    dry_run: |settings, environment| crate::clone::dry_run(settings, &|name| environment.get(name)),
     ping: |source, target, environment| {
         crate::check::ping(source, target, &|name| environment.get(name))
     },

@@ -5,6 +5,7 @@
 use super::facts::Prepared;
 use super::pre_data::{self, PreDataInput};
 use super::prepare::{self, PrepareInput};
+use super::requirements::Requirement;
 use super::settings::CloneSettings;
 use super::{DrawProgress, post_data, read, roles};
 use crate::blob::{self, BlobFacts};
@@ -29,6 +30,8 @@ pub(super) struct CloneHost {
     pub(super) snapshot: Option<String>,
     pub(super) prepared: Option<Prepared>,
     pub(super) fresh: bool,
+    /// What `--requirements` asks for.
+    pub(super) requirements: Vec<Requirement>,
     /// Draws the progress line.
     pub(super) draw: DrawProgress,
 }
@@ -68,6 +71,7 @@ impl CloneHost {
             settings: self.settings().clone(),
             means: means.clone(),
             prepared: self.prepared()?.clone(),
+            requirements: self.requirements.clone(),
         };
         let (fresh, draw) = (self.fresh, self.draw);
         let switches = self.settings().switches;

@@ -4,6 +4,7 @@
 //! their bodies where these are more than a job of their own. [`run`] is called in the supervisor.
 
 mod archive;
+mod dry_run;
 mod entrywise;
 mod facts;
 mod host;
@@ -12,6 +13,7 @@ mod pre_data;
 mod prepare;
 mod properties;
 mod read;
+mod requirements;
 mod roles;
 mod settings;
 mod stages;
@@ -33,6 +35,17 @@ use prepare::PrepareInput;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// Finds out what a clone would do, and returns it as text or, with `--json`, as JSON; nothing is
+/// changed. The error is what would stop the run. Blocks.
+pub fn dry_run(settings: &CloneSettings, env: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+    let source = connection(&settings.source, env, "source")?;
+    let target = connection(&settings.target, env, "target")?;
+    if let Some(path) = &settings.requirements {
+        requirements::read(path)?;
+    }
+    dry_run::plan(settings, &source, &target)
+}
+
 /// Draws the progress line from a ledger until its nap fails: given by the face of the program.
 pub type DrawProgress = fn(&Path, &dyn Fn(Duration) -> Result<()>) -> Result<()>;
 
@@ -47,6 +60,10 @@ pub fn run(
     let since = Instant::now();
     let source = connection(&settings.source, env, "source")?;
     let target = connection(&settings.target, env, "target")?;
+    let requirements = match &settings.requirements {
+        Some(path) => requirements::read(path)?,
+        None => Vec::new(),
+    };
     let claim = Claim::take(Layout::new(settings.dir.clone()), settings.intent)?;
     let snapshot = prepare::refuse_resume_without_snapshot(settings, &claim)?;
     signal::install()?;
@@ -71,11 +88,17 @@ pub fn run(
         snapshot,
         prepared: None,
         fresh: false,
+        requirements,
         draw,
     };
     let result = supervisor::run(&mut stages, &mut host);
     bells.remove();
     remains.sweep();
+    if result.is_err() && host.prepared.is_some() {
+        log::info!(
+            "To go on where this run stopped, repeat the command with --resume --not-consistent"
+        );
+    }
     if let Some(prepared) = &host.prepared {
         let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
         close(

@@ -9,6 +9,7 @@ use super::archive;
 use super::entrywise;
 use super::facts::Prepared;
 use super::properties;
+use super::requirements::{self, Requirement};
 use super::settings::{CloneSettings, FormatChoice};
 use crate::blob;
 use crate::catalog::{Ledger, Run, Step, sqlite_error, unit};
@@ -34,6 +35,7 @@ pub(super) struct PreDataInput {
     pub(super) settings: CloneSettings,
     pub(super) means: Means,
     pub(super) prepared: Prepared,
+    pub(super) requirements: Vec<Requirement>,
 }
 
 /// Entries that `pg_restore` is given in one transaction; more are restored in batches.
@@ -158,11 +160,19 @@ fn restore(
         properties::apply_statements(ledger, target, run, switches)?;
     }
     let entries = archive_run.list()?;
-    let facts = archive::list_facts(
+    let mut facts = archive::list_facts(
         ledger,
         switches,
         target::list_namespaces(&mut target.client)?,
     )?;
+    if input.settings.requirements.is_some() && !switches.skip_extensions {
+        facts.extensions = list_plan::ExtensionRule::Ours;
+        let plan = plan_pre_data(&entries, &facts);
+        requirements::make_extensions(input, (ledger, target), archive_run, &plan)?;
+        facts
+            .target_schemas
+            .extend(target::list_namespaces(&mut target.client)?);
+    }
     let plan = plan_pre_data(&entries, &facts);
     let list = archive_run.dir.filtered_list(Section::PreData);
     // A restore that was interrupted goes on with its own list: positions in it are on record.

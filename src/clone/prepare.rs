@@ -41,9 +41,9 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let mut ledger = Ledger::open(&input.layout.ledger())?;
     refuse_used(&ledger, &input.settings)?;
-    let mut source = connect(leaf, &input.source, Side::Source)?;
+    let mut source = connect(leaf.role.label(), &input.source, Side::Source)?;
     let _source = canceller.register(Token::from_session(&source.session));
-    let mut target = connect(leaf, &input.target, Side::Target)?;
+    let mut target = connect(leaf.role.label(), &input.target, Side::Target)?;
     let _target = canceller.register(Token::from_session(&target.session));
     log::info!(
         "[SOURCE] Copying database from \"{}\"",
@@ -112,7 +112,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     Ok(())
 }
 
-fn check_choices(settings: &CloneSettings) -> check::Choices {
+pub(super) fn check_choices(settings: &CloneSettings) -> check::Choices {
     let switches = &settings.switches;
     check::Choices {
         roles_may_miss: switches.roles || (switches.no_owner && switches.no_acl),
@@ -122,15 +122,15 @@ fn check_choices(settings: &CloneSettings) -> check::Choices {
 }
 
 /// Connects to a side for the first time; whoever answers serves the whole run.
-fn connect(leaf: &Leaf<'_>, conn: &ConnInfo, side: Side) -> Result<Connected> {
-    let (first, pin): (wire::Session, Pin) = endpoint::find(conn, side, leaf.role.label())?;
+pub(super) fn connect(title: &str, conn: &ConnInfo, side: Side) -> Result<Connected> {
+    let (first, pin): (wire::Session, Pin) = endpoint::find(conn, side, title)?;
     first.close();
     let link = Link {
         conn: conn.pinned(&pin),
         pin,
         side,
     };
-    let mut session = link.session(leaf.role.label(), &Profile::Catalog)?;
+    let mut session = link.session(title, &Profile::Catalog)?;
     let facts = read_server_facts(&mut session.client, side)?;
     Ok(Connected {
         link,

@@ -85,7 +85,7 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
 
 /// A crash of the target empties unlogged tables, and a part that arrives later would hide that the
 /// others are gone: they are copied whole.
-fn whole_unlogged_tables(connection: &rusqlite::Connection) -> Result<()> {
+pub(super) fn whole_unlogged_tables(connection: &rusqlite::Connection) -> Result<()> {
     connection
         .execute(
             "delete from s_part

@@ -19,6 +19,15 @@ const NOT_BESIDE_ITSELF: &str =
     "and not exists (select 1 from unit o where o.table_oid = u.table_oid
     and o.kind in ('fkey', 'validate') and o.state = 'running')";
 
+/// Adding a foreign key locks both its tables: two that share a table wait for each other, or for
+/// ever, when they form a cycle.
+const NOT_BESIDE_A_NEIGHBOUR: &str = "and not exists (select 1 from unit o
+    join s_fkey a on a.oid = o.object join s_fkey b on b.oid = u.object
+    where o.kind = 'fkey' and o.state = 'running'
+      and (a.table_oid in (b.table_oid, b.ref_oid) or a.ref_oid in (b.table_oid, b.ref_oid)))
+    and not exists (select 1 from unit o where o.table_oid = u.table_oid
+    and o.kind = 'validate' and o.state = 'running')";
+
 /// Claims the unit with the highest rank, kinds tried in the order given; `None` when there is
 /// nothing ready.
 pub fn claim(ledger: &mut Ledger, run: Run, worker: u32, kinds: &[Kind]) -> Result<Option<Unit>> {
@@ -27,7 +36,8 @@ pub fn claim(ledger: &mut Ledger, run: Run, worker: u32, kinds: &[Kind]) -> Resu
             continue;
         }
         let extra = match kind {
-            Kind::Fkey | Kind::Validate => NOT_BESIDE_ITSELF,
+            Kind::Fkey => NOT_BESIDE_A_NEIGHBOUR,
+            Kind::Validate => NOT_BESIDE_ITSELF,
             _ => "",
         };
         let sql = format!(

@@ -6,8 +6,9 @@
 use super::super::args::CloneArgs;
 use super::super::resolve::{self, Resolved, Surroundings};
 use super::super::{Call, CloneSettings, announce, output};
-use crate::catalog::{Ledger, Step};
+use crate::catalog::{Ledger, PastRun, Run};
 use crate::error::{Error, Kind, Result};
+use crate::logging;
 use crate::report::{Outcome, Summary};
 use crate::workdir::Layout;
 
@@ -31,12 +32,31 @@ pub(in crate::cli) fn run(args: &CloneArgs, call: &Call<'_>) -> Result<()> {
     for choice in choices {
         log::debug!("Option {choice}");
     }
+    if settings.switches.dry_run {
+        return dry_run(&settings, call);
+    }
     let result = (call.runs.clone)(&settings, call.environment);
-    if settings.switches.dry_run || !reached_the_end(&settings, result.as_ref().err()) {
+    if !reached_the_end(&settings, result.as_ref().err()) {
         return result;
     }
     let printed = print_summary(&settings, result.as_ref().err());
     result.and(printed)
+}
+
+/// Prints the plan. What would stop a run is printed as its error and ends the program with 2, a
+/// warning with 1.
+fn dry_run(settings: &CloneSettings, call: &Call<'_>) -> Result<()> {
+    match (call.runs.dry_run)(settings, call.environment) {
+        Ok(plan) => output::to_stdout(&plan)?,
+        Err(error) if error.kind() == Kind::BadArgs => return Err(error),
+        Err(error) => return Err(error.with_kind(Kind::BadConfig)),
+    }
+    if logging::warning_count() == 0 {
+        return Ok(());
+    }
+    Err(Error::bad_args(
+        "the run would begin, and there are warnings",
+    ))
 }
 
 /// Whether there are figures worth printing: also after a clone that left something undone and went
@@ -48,8 +68,8 @@ fn reached_the_end(settings: &CloneSettings, error: Option<&Error>) -> bool {
         Some(_) => {
             let ledger = Ledger::open_read_only(&Layout::new(settings.dir.clone()).ledger());
             ledger
-                .and_then(|ledger| Step::Total.read(&ledger))
-                .is_ok_and(|timing| timing.finished_at > 0)
+                .and_then(|ledger| Run::past(&ledger))
+                .is_ok_and(|past| past == PastRun::Complete)
         }
     }
 }
@@ -97,6 +117,7 @@ fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Step;
     use crate::cli::{Command, Environment, Runs, args::Root};
     use clap::Parser;
 
@@ -107,6 +128,7 @@ mod tests {
         layout.make_folders()?;
         let ledger = Ledger::open(&layout.ledger())?;
         Step::Total.add(ledger.connection(), 5, 0)?;
+        Run::begin(ledger.connection(), "clone", true)?.finish(&ledger, "done")?;
         match settings.snapshot.as_deref() {
             Some("flawed") => Err(Error::new(Kind::Target, "a comment is missing")),
             Some("refused") => Err(Error::bad_state("a complete run")),
@@ -129,6 +151,7 @@ mod tests {
             environment: &Environment::of(&[]),
             runs: Runs {
                 clone: pretend,
+                dry_run: |_, _| Ok("plan\n".to_owned()),
                 ping,
                 redact: str::to_owned,
             },

@@ -1,0 +1,165 @@
+//! `--dry-run`: what a clone would do, found out without a change on either side or in the work
+//! directory.
+//!
+//! Runs in the main program, which does not fork for this. Reads both servers; the ledger is in
+//! memory.
+
+use super::prepare::{self, Connected};
+use super::settings::CloneSettings;
+use crate::catalog::{Ledger, sqlite_error};
+use crate::check;
+use crate::conninfo::ConnInfo;
+use crate::dump::{SearchPlaces, choose};
+use crate::error::{Context, Error, Result};
+use crate::schema::split::{PlanOptions, plan_all};
+use crate::schema::{FetchCounts, FetchOptions, fetch_all};
+use crate::units::{Side, pretty_bytes, pretty_count};
+
+/// One table of the plan.
+#[derive(serde::Serialize)]
+struct PlannedTable {
+    qname: String,
+    bytes: i64,
+    parts: i64,
+}
+
+/// Looks at both sides and returns the plan, as text or as JSON. The error is what would stop a run.
+pub(super) fn plan(
+    settings: &CloneSettings,
+    source: &ConnInfo,
+    target: &ConnInfo,
+) -> Result<String> {
+    let mut source = prepare::connect("dry run", source, Side::Source)?;
+    let mut target = prepare::connect("dry run", target, Side::Target)?;
+    check::versions(&source.facts, &target.facts)?;
+    check::not_the_same_database(
+        (&mut source.session, &source.facts),
+        (&mut target.session, &target.facts),
+    )?;
+    let found = check::refuse_hopeless(
+        &mut source.session,
+        &source.facts,
+        (&mut target.session, &target.facts),
+        prepare::check_choices(settings),
+    )?;
+    let (from, to) = (source.facts.version, target.facts.version);
+    let tools = choose(
+        from,
+        to,
+        found.has_attver,
+        &SearchPlaces::from_environment(),
+    )?;
+    if !settings.switches.drop_if_exists {
+        check::target_is_empty(&mut source.session, &mut target.session)?;
+    }
+    let mut ledger = Ledger::in_memory()?;
+    let counts = fetch(settings, &mut source, &target, &mut ledger)?;
+    let tables = tables(&ledger)?;
+    if settings.switches.json {
+        let document = serde_json::json!({
+            "format": 1,
+            "source": { "version": from.to_string(), "in-recovery": source.facts.in_recovery },
+            "target": { "version": to.to_string() },
+            "tools": { "dir": tools.dir, "version": tools.version.to_string() },
+            "tables": tables, "indexes": counts.indexes, "constraints": counts.constraints,
+            "foreign-keys": counts.foreign_keys, "sequences": counts.sequences,
+            "large-objects": counts.has_large_objects,
+        });
+        return serde_json::to_string_pretty(&document)
+            .map(|text| text + "\n")
+            .map_err(|error| Error::internal(format!("could not print the plan: {error}")));
+    }
+    Ok(text(&tables, &counts))
+}
+
+fn fetch(
+    settings: &CloneSettings,
+    source: &mut Connected,
+    target: &Connected,
+    ledger: &mut Ledger,
+) -> Result<FetchCounts> {
+    source
+        .session
+        .batch_execute("begin isolation level repeatable read, read only")?;
+    let version = source.facts.version;
+    let options = FetchOptions {
+        version,
+        estimate_sizes: settings.switches.estimate_sizes,
+        encodings_differ: source.facts.database.encoding != target.facts.database.encoding,
+    };
+    let plan = PlanOptions {
+        version,
+        part_bytes: settings.split_bytes,
+        max_parts: u64::from(settings.split_max_parts),
+        skip_by_ctid: settings.switches.skip_ctid_split,
+    };
+    let client = &mut source.session.client;
+    ledger.write(|tx| {
+        let counts = fetch_all(client, tx, &options)
+            .context(|| "fetching the catalogs of the source".to_owned())?;
+        plan_all(tx, client, &plan)?;
+        super::read::whole_unlogged_tables(tx)?;
+        Ok(counts)
+    })
+}
+
+fn tables(ledger: &Ledger) -> Result<Vec<PlannedTable>> {
+    let read = || -> rusqlite::Result<Vec<PlannedTable>> {
+        ledger
+            .connection()
+            .prepare(
+                "select qname, bytes, (select count(*) from s_part p where p.table_oid = t.oid)
+                   from s_table t where is_extension = 0 order by bytes desc, qname",
+            )?
+            .query_map([], |row| {
+                let parts: i64 = row.get(2)?;
+                Ok(PlannedTable {
+                    qname: row.get(0)?,
+                    bytes: row.get(1)?,
+                    parts: parts.max(1),
+                })
+            })?
+            .collect()
+    };
+    read().map_err(|error| sqlite_error("read", &error))
+}
+
+fn text(tables: &[PlannedTable], counts: &FetchCounts) -> String {
+    /// Tables that are listed by name; the rest is counted.
+    const LISTED_MAX: usize = 50;
+    let bytes = |value: i64| pretty_bytes(u64::try_from(value).unwrap_or(0));
+    let mut lines: Vec<String> = tables
+        .iter()
+        .take(LISTED_MAX)
+        .map(|table| match table.parts {
+            1 => format!("COPY {} ({})", table.qname, bytes(table.bytes)),
+            parts => format!(
+                "COPY {} ({}) in {parts} parts",
+                table.qname,
+                bytes(table.bytes)
+            ),
+        })
+        .collect();
+    if tables.len() > LISTED_MAX {
+        lines.push(format!(
+            "... and {} smaller tables",
+            tables.len() - LISTED_MAX
+        ));
+    }
+    lines.push(format!(
+        "{} tables with {}, {} indexes, {} constraints, {} foreign keys, {} sequences, {}",
+        pretty_count(tables.len() as u64),
+        bytes(tables.iter().map(|table| table.bytes).sum()),
+        pretty_count(counts.indexes),
+        pretty_count(counts.constraints),
+        pretty_count(counts.foreign_keys),
+        pretty_count(counts.sequences),
+        if counts.has_large_objects {
+            "large objects"
+        } else {
+            "no large objects"
+        }
+    ));
+    lines.push("Nothing was changed, per --dry-run".to_owned());
+    lines.join("\n") + "\n"
+}

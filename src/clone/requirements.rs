@@ -1,0 +1,109 @@
+//! `--requirements`: extensions in the versions that the user asked for.
+//!
+//! The file is read in the supervisor, before anything connects; the extensions are made in the
+//! pre-data process, after the schemas they live in and before everything that may need them.
+
+use super::pre_data::PreDataInput;
+use crate::catalog::{Ledger, sqlite_error};
+use crate::dump::list_plan::{self, kept, print_edits, schemas_only};
+use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions};
+use crate::error::{Context, Error, Kind, Result};
+use crate::pg::{PgSession, quote};
+use std::path::Path;
+
+/// An extension and the version to install.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Requirement {
+    name: String,
+    version: String,
+}
+
+/// Reads a requirements file: a JSON array of `{"name": …, "version": …}`. Errors: `BadConfig`.
+pub(super) fn read(path: &Path) -> Result<Vec<Requirement>> {
+    let failed = |why: String| {
+        let path = path.display();
+        Error::new(
+            Kind::BadConfig,
+            format!("could not read requirements file \"{path}\": {why}"),
+        )
+        .hint("It holds a JSON array such as [{\"name\": \"postgis\", \"version\": \"3.4.0\"}].")
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
+}
+
+/// Restores the schemas of a plan, then makes the source's extensions in them. There already is fine.
+pub(super) fn make_extensions(
+    input: &PreDataInput,
+    (ledger, target): (&Ledger, &mut PgSession),
+    archive_run: &ArchiveRun<'_>,
+    plan: &list_plan::PreDataPlan<'_>,
+) -> Result<()> {
+    let schemas = schemas_only(plan);
+    if !kept(&schemas).is_empty() {
+        let list = archive_run.dir.schemas_list();
+        archive_run.dir.write(&list, &print_edits(&schemas))?;
+        let mut flags = super::archive::restore_flags(&input.settings);
+        flags.remove(&crate::dump::RestoreFlag::Clean);
+        let mode = RestoreMode::SingleTransaction;
+        archive_run.restore(&list, &RestoreOptions { mode, flags })?;
+    }
+    for (name, schema) in extensions(ledger)? {
+        let wanted = input
+            .requirements
+            .iter()
+            .find(|requirement| requirement.name == name);
+        let version = wanted
+            .map(|requirement| format!(" version {}", quote::literal(&requirement.version)))
+            .unwrap_or_default();
+        let statement = format!(
+            "create extension if not exists {} with schema {}{version} cascade",
+            quote::ident(&name),
+            quote::ident(&schema)
+        );
+        log::info!("{statement}");
+        target
+            .batch_execute(&statement)
+            .context(|| format!("creating extension \"{name}\", per --requirements"))?;
+    }
+    Ok(())
+}
+
+fn extensions(ledger: &Ledger) -> Result<Vec<(String, String)>> {
+    let read = || -> rusqlite::Result<Vec<(String, String)>> {
+        ledger
+            .connection()
+            .prepare("select extname, nspname from s_extension order by oid")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    };
+    read().map_err(|error| sqlite_error("read", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requirements_file_is_an_array_of_names_and_versions_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.json");
+        std::fs::write(&path, r#"[{"name": "hstore", "version": "1.7"}]"#).unwrap();
+        let expected = Requirement {
+            name: "hstore".to_owned(),
+            version: "1.7".to_owned(),
+        };
+        assert_eq!(read(&path).unwrap(), [expected]);
+        for bad in [
+            "",
+            "{}",
+            "[1]",
+            r#"[{"name": "x"}]"#,
+            r#"[{"name":"x","version":"1","y":1}]"#,
+        ] {
+            std::fs::write(&path, bad).unwrap();
+            assert_eq!(read(&path).unwrap_err().kind(), Kind::BadConfig, "{bad}");
+        }
+    }
+}
