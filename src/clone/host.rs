@@ -30,6 +30,8 @@ pub(super) struct CloneHost {
     pub(super) snapshot: Option<String>,
     pub(super) prepared: Option<Prepared>,
     pub(super) fresh: bool,
+    /// Tables that a crash of the target emptied are copied again, without the snapshot.
+    pub(super) redo: bool,
     /// What `--requirements` asks for.
     pub(super) requirements: Vec<Requirement>,
     /// Draws the progress line.
@@ -54,7 +56,7 @@ impl CloneHost {
             },
             uuid: self.input.uuid.clone(),
             snapshot: self.snapshot.clone(),
-            consistent: !self.input.settings.switches.not_consistent,
+            consistent: !self.input.settings.switches.not_consistent && !self.redo,
             encoding: prepared.encoding().to_owned(),
             bells: self.bells,
         })
@@ -143,6 +145,11 @@ impl Host for CloneHost {
             }
             Report::Snapshot { id } => self.snapshot = Some(id.clone()),
             Report::Planned { fresh, .. } => self.fresh = *fresh,
+            Report::Redo => {
+                // The snapshot went with its last reader; what was emptied is read as it is now.
+                self.snapshot = None;
+                self.redo = true;
+            }
             _ => {}
         }
         Ok(())

@@ -88,6 +88,7 @@ pub fn run(
         snapshot,
         prepared: None,
         fresh: false,
+        redo: false,
         requirements,
         draw,
     };

@@ -39,7 +39,6 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     if !input.settings.switches.skip_db_properties {
         properties::apply_last(&ledger, &mut target, means.run)?;
     }
-    drop_progress_table(&ledger, &mut target, &means.uuid)?;
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     Step::PostData.add(ledger.connection(), elapsed_ms, 0)?;
     means.run.mark(ledger.connection(), "post-data", "")
@@ -84,7 +83,10 @@ fn redo_emptied_tables(ledger: &mut Ledger, target: &mut PgSession) -> Result<bo
             )
             .hint("Begin anew with --restart --drop-if-exists."));
         }
-        log::warn!("Unlogged table {qname} was emptied by a crash of the target: copying it again");
+        log::warn!(
+            "Unlogged table {qname} was emptied by a crash of the target: \
+             copying it again, with the rows that the source has now"
+        );
         emptied.push(oid);
     }
     if emptied.is_empty() {
@@ -169,6 +171,9 @@ fn restore(
             },
         )?;
     }
+    // Our own DDL comes before event triggers that may forbid it, on a resumed run, too.
+    ledger.write_durably(|tx| run.mark(tx, "post-data-main", ""))?;
+    drop_progress_table(ledger, target, &input.means.uuid)?;
     if !kept(&plan.last).is_empty() {
         dir.write(&dir.last_list(), &print_edits(&plan.last))?;
         let options = RestoreOptions {
@@ -222,6 +227,13 @@ fn analyze(input: &PreDataInput, ledger: &Ledger, target: &mut PgSession) -> Res
 
 /// Removes our record from the target, and its schema unless something else is in it.
 fn drop_progress_table(ledger: &Ledger, target: &mut PgSession, uuid: &str) -> Result<()> {
+    let row = target.query_one(
+        "select pg_catalog.to_regclass('pgcopydb.progress') is null",
+        &[],
+    )?;
+    if row.get::<_, bool>(0) {
+        return Ok(());
+    }
     target.query("delete from pgcopydb.progress where work = $1", &[&uuid])?;
     let row = target.query_one("select exists (select 1 from pgcopydb.progress)", &[])?;
     if row.get::<_, bool>(0) {

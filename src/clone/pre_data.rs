@@ -16,7 +16,7 @@ use crate::catalog::{Ledger, Run, Step, sqlite_error, unit};
 use crate::dump::list_plan::{self, kept, plan_pre_data, print_edits};
 use crate::dump::script;
 use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions, SchemaDir, Section};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::pg::{PgSession, Profile, Token, quote};
 use crate::schema::copy_format::{
     Column, Format, FormatFacts, FormatPolicy, copy_format, fetch_types,
@@ -38,6 +38,8 @@ pub(super) struct PreDataInput {
     pub(super) requirements: Vec<Requirement>,
 }
 
+/// Detail of the mark of a restore that was to drop what exists.
+const DROP: &str = "drop-if-exists";
 /// Entries that `pg_restore` is given in one transaction; more are restored in batches.
 const ENTRIES_IN_ONE_MAX: usize = 500;
 /// Locks that a restore of one relation takes, its TOAST table and index among them.
@@ -72,9 +74,13 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     }
     let restored_by = Run::marked(ledger.connection(), "pre-data")?.map(|(run, _)| run);
     let fresh = restored_by == Some(means.run.id);
-    make_progress_table(&mut target)?;
+    // Once post-data is restored but for event triggers, no unit leaves a record any more.
+    let is_late = Run::marked(ledger.connection(), "post-data-main")?.is_some();
+    if !is_late {
+        make_progress_table(&mut target)?;
+    }
     look_at_target_tables(input, &mut ledger, &mut target)?;
-    if !fresh {
+    if !fresh && !is_late {
         take_up(input, &mut ledger, &mut target)?;
     }
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
@@ -177,7 +183,8 @@ fn restore(
     let list = archive_run.dir.filtered_list(Section::PreData);
     // A restore that was interrupted goes on with its own list: positions in it are on record.
     let list_before = std::fs::read_to_string(&list).unwrap_or_default();
-    let begun = Run::marked(ledger.connection(), "pre-data-begun")?.is_some();
+    let before = Run::marked(ledger.connection(), "pre-data-begun")?;
+    let begun = before.is_some();
     if begun {
         worker::end_tools(leaf, target, &input.means.uuid)?;
     }
@@ -185,18 +192,31 @@ fn restore(
     let restored = kept(&plan.edits);
     let fits = input.prepared.relations * LOCKS_PER_RELATION <= input.prepared.target_lock_room;
     // Many entries go faster through our own session, as no answer is waited for in between.
-    let in_one = fits && (restored.len() <= ENTRIES_IN_ONE_MAX || switches.drop_if_exists);
+    // A schema without tables leaves nothing to be recognised by, but a record of ours.
+    let few = restored.len() <= ENTRIES_IN_ONE_MAX && !table_names(ledger, 1)?.is_empty();
+    let in_one = fits && (few || switches.drop_if_exists);
+    let dropped = Run::marked(ledger.connection(), "dropped")?.is_some();
+    let wanted_before = before.is_some_and(|(_, detail)| detail == DROP);
+    if wanted_before && !switches.drop_if_exists {
+        return Err(Error::bad_args(
+            "the first run was to drop what exists, and did not get to it",
+        )
+        .hint("Repeat --drop-if-exists together with --resume."));
+    }
+    let may_be_ours = dropped || !switches.drop_if_exists;
     if in_one || !begun {
         archive_run.dir.write(&list, &print_edits(&plan.edits))?;
     }
-    if begun && in_one && was_restored(ledger, target)? {
+    if begun && in_one && may_be_ours && was_restored(ledger, target)? {
         // Killed between the restore's COMMIT and our mark: the target tells.
         log::info!("The pre-data section is on the target already");
         return ledger.write(|tx| run.mark(tx, "pre-data", ""));
     }
-    ledger.write_durably(|tx| run.mark(tx, "pre-data-begun", ""))?;
-    if switches.drop_if_exists && !begun {
+    let detail = if switches.drop_if_exists { DROP } else { "" };
+    ledger.write_durably(|tx| run.mark(tx, "pre-data-begun", detail))?;
+    if switches.drop_if_exists && !dropped {
         drop_tables(ledger, target)?;
+        ledger.write_durably(|tx| run.mark(tx, "dropped", ""))?;
     }
     if in_one && !restored.is_empty() {
         let options = RestoreOptions {

@@ -58,7 +58,45 @@ pub(super) fn lock(session: &mut wire::Session, tasks: &[Task]) -> Result<Vec<St
         "lock table {} in access share mode",
         names.join(", ")
     ))?;
-    look(session, tasks)
+    let standings = look(session, tasks)?;
+    check_columns(session, tasks)?;
+    Ok(standings)
+}
+
+/// Refuses tables whose column names now mean other columns. Only the description of a result shows
+/// the current columns: `pg_attribute` shows those of the snapshot.
+fn check_columns(session: &mut wire::Session, tasks: &[Task]) -> Result<()> {
+    let with_columns: Vec<&Task> = tasks
+        .iter()
+        .filter(|task| !task.columns.is_empty())
+        .collect();
+    let selects: Vec<String> = with_columns
+        .iter()
+        .map(|task| format!("select {} from only {} limit 0", task.columns, task.qname))
+        .collect();
+    if selects.is_empty() {
+        return Ok(());
+    }
+    let results = session.simple(&selects.join("; "))?;
+    for (task, result) in with_columns.iter().zip(&results) {
+        if result.attnums != task.attnums {
+            return Err(Error::new(
+                Kind::Source,
+                format!(
+                    "columns of table {} were changed after the run began",
+                    task.qname
+                ),
+            )
+            .detail(format!(
+                "The names {} meant columns {:?}, and now mean {:?}.",
+                task.columns, task.attnums, result.attnums
+            ))
+            .hint(
+                "Do not change tables on the source during the copy; begin anew with --restart.",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn look(session: &mut wire::Session, tasks: &[Task]) -> Result<Vec<Standing>> {

@@ -26,6 +26,8 @@ pub(super) struct Task {
     pub(super) target_qname: String,
     /// Quoted column names, comma-separated; empty: no column to copy.
     pub(super) columns: String,
+    /// Numbers of these columns when the catalogs were read.
+    pub(super) attnums: Vec<u16>,
     /// Binary COPY on both sides.
     pub(super) is_binary: bool,
     /// File of the source table when the catalogs were read, 0: unknown.
@@ -65,6 +67,7 @@ impl Task {
                         qname: row.get(0)?,
                         target_qname: row.get(1)?,
                         columns: row.get(2)?,
+                        attnums: attnums(ledger, unit)?,
                         is_binary: format == "binary",
                         filenode: row.get(4)?,
                         bytes: row.get(5)?,
@@ -175,6 +178,17 @@ impl Task {
         };
         format!("truncate {only}{}", self.target_qname)
     }
+}
+
+/// Numbers of the columns that are copied, in the order of their names.
+fn attnums(ledger: &Ledger, unit: &Unit) -> rusqlite::Result<Vec<u16>> {
+    ledger
+        .connection()
+        .prepare_cached(
+            "select attnum from s_attr where table_oid = ?1 and generated = 0 order by attnum",
+        )?
+        .query_map([unit.table_oid], |row| row.get(0))?
+        .collect()
 }
 
 /// The condition of a part; `None` for a whole table.

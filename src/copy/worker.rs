@@ -349,6 +349,17 @@ fn copy_all(
         {
             return Err(read::rewritten_error(task));
         }
+        if *standing == Standing::Rewritten && snapshot_is_older && moved.rows > 0 {
+            let why = format!(
+                "Table {} was rewritten on the source after the snapshot: rows that were frozen on \
+                 arrival since then are among those copied",
+                task.qname
+            );
+            log::warn!("{why}");
+            means
+                .run
+                .notice(worker.ledger.connection(), "rewritten on the source", &why)?;
+        }
         if task.leaves_progress() {
             write::leave_progress(&mut open.target, &means.uuid, task, moved)?;
         }

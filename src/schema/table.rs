@@ -18,6 +18,11 @@ const ROUTES: Query = Query::source(
     include_str!("sql/list_routes.sql"),
 );
 
+const REWRITTEN: Query = Query::source(
+    "list the tables that were rewritten",
+    include_str!("sql/list_rewritten_tables.sql"),
+);
+
 const INSERT: &str = "insert into s_table (oid, nspname, relname, qname, owner, relkind, amname, \
     persistence, filenode, relpages, bytes, main_bytes, reltuples, is_extension, part_key, \
     part_key_type, part_key_notnull) \
@@ -35,9 +40,35 @@ pub fn fetch_tables(
 ) -> Result<u64> {
     clear(tx, "delete from s_table")?;
     let mut insert = tx.prepare(INSERT).map_err(ledger)?;
-    LIST.each(client, &[&options.estimate_sizes], |row| {
+    let count = LIST.each(client, &[&options.estimate_sizes], |row| {
         write_table(&mut insert, row)
-    })
+    })?;
+    distrust_sizes(client, tx, options)?;
+    Ok(count)
+}
+
+/// Gives a size to tables that may have rows although none was measured: an estimate of a table that
+/// was never analyzed, and the size of a file that took another one's place. Whoever then finds no
+/// row in a file that was replaced must not take that for the truth.
+fn distrust_sizes(
+    client: &mut impl GenericClient,
+    tx: &Transaction<'_>,
+    options: &FetchOptions,
+) -> Result<()> {
+    if options.estimate_sizes {
+        tx.execute("update s_table set bytes = 1 where bytes = 0", [])
+            .map_err(ledger)?;
+    }
+    let mut update = tx
+        .prepare("update s_table set bytes = max(bytes, 1) where oid = ?1")
+        .map_err(ledger)?;
+    REWRITTEN.each(client, &[], |row| {
+        update
+            .execute([get::<Oid>(row, "oid")?])
+            .map(|_| ())
+            .map_err(ledger)
+    })?;
+    Ok(())
 }
 
 fn write_table(insert: &mut Statement<'_>, row: &Row) -> Result<()> {

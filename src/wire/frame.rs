@@ -132,6 +132,21 @@ pub(super) fn data_row(body: &[u8]) -> Result<Vec<Option<String>>, Malformed> {
     Ok(row)
 }
 
+/// Reads the body of `T`: for each column the number of the table's column it comes from, 0: none.
+pub(super) fn row_attnums(body: &[u8]) -> Result<Vec<u16>, Malformed> {
+    let mut cursor = Cursor(body);
+    let count = cursor.u16()?;
+    let mut attnums = Vec::with_capacity(usize::from(count));
+    for _ in 0..count {
+        cursor.text()?;
+        // Table oid, then column number, then type oid, size, modifier and format.
+        cursor.take(4)?;
+        attnums.push(cursor.u16()?);
+        cursor.take(12)?;
+    }
+    Ok(attnums)
+}
+
 /// Reads the body of `C`.
 pub(super) fn command_tag(body: &[u8]) -> Result<String, Malformed> {
     Cursor(body).text()

@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 /// What one statement of a simple query gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatementResult {
+    /// Of each column, the number of the table's column it comes from, 0 where it is computed.
+    pub attnums: Vec<u16>,
     /// Rows, values as text.
     pub rows: Vec<Vec<Option<String>>>,
     /// The command tag, such as `INSERT 0 1`.
@@ -241,11 +243,17 @@ impl Session {
     pub fn simple(&mut self, sql: &str) -> Result<Vec<StatementResult>> {
         self.send_query(sql)?;
         let mut results = Vec::new();
-        let mut rows = Vec::new();
+        let (mut rows, mut attnums) = (Vec::new(), Vec::new());
         loop {
             let (tag, body) = self.receive()?;
             match tag {
-                b'T' => rows.clear(),
+                b'T' => match frame::row_attnums(&body) {
+                    Ok(read) => {
+                        attnums = read;
+                        rows.clear();
+                    }
+                    Err(malformed) => return Err(self.lost(&malformed.into())),
+                },
                 b'D' => match frame::data_row(&body) {
                     Ok(row) => rows.push(row),
                     Err(malformed) => return Err(self.lost(&malformed.into())),
@@ -253,6 +261,7 @@ impl Session {
                 b'C' => match frame::command_tag(&body) {
                     Ok(tag) => {
                         results.push(StatementResult {
+                            attnums: std::mem::take(&mut attnums),
                             rows: std::mem::take(&mut rows),
                             tag,
                         });

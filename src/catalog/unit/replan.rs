@@ -57,41 +57,37 @@ pub fn unfinished_split_tables(connection: &Connection) -> Result<Vec<(Oid, Stri
     read().map_err(|error| sqlite_error("read", &error))
 }
 
-/// Gives a split table the same parts under a new plan, to be copied after it was emptied.
+/// Gives a split table the same parts under a new plan, to be copied after it was emptied. All older
+/// plans are void, a plan of the table as a whole among them.
 pub fn replan_parts(connection: &Connection, table: Oid) -> Result<()> {
     let failed = |error: rusqlite::Error| sqlite_error("write", &error);
-    let plan: i64 = connection
+    let (parts, newest): (i64, i64) = connection
         .query_row(
-            "select max(plan) from s_part where table_oid = ?1",
+            "select (select max(plan) from s_part where table_oid = ?1),
+                    (select max(plan) from unit
+                      where table_oid = ?1 and kind in ('copy', 'truncate'))",
             [table],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .map_err(failed)?;
-    connection
-        .execute(
-            "insert into s_part (table_oid, plan, part, kind, low, high, with_null)
-             select table_oid, plan + 1, part, kind, low, high, with_null from s_part
-              where table_oid = ?1 and plan = ?2",
-            params![table, plan],
-        )
-        .map_err(failed)?;
-    connection
-        .execute(
-            "insert into unit (kind, state, table_oid, object, plan, rank)
-             select kind, 'waiting', table_oid, object, ?2 + 1, rank from unit
-              where kind = 'copy' and table_oid = ?1 and plan = ?2 and object <> 0
-             union all
-             select 'truncate', 'waiting', ?1, 0, ?2 + 1, max(rank) from unit
-              where kind = 'copy' and table_oid = ?1 and plan = ?2",
-            params![table, plan],
-        )
-        .map_err(failed)?;
-    connection
-        .execute(
-            "update unit set state = 'skipped'
-              where kind in ('copy', 'truncate') and table_oid = ?1 and plan <= ?2",
-            params![table, plan],
-        )
-        .map_err(failed)?;
+    let plan = newest.max(parts) + 1;
+    let statements = [
+        "insert into s_part (table_oid, plan, part, kind, low, high, with_null)
+         select table_oid, ?3, part, kind, low, high, with_null from s_part
+          where table_oid = ?1 and plan = ?2",
+        "insert into unit (kind, state, table_oid, object, plan, rank)
+         select kind, 'waiting', table_oid, object, ?3, rank from unit
+          where kind = 'copy' and table_oid = ?1 and plan = ?2 and object <> 0
+         union all
+         select 'truncate', 'waiting', ?1, 0, ?3, max(rank) from unit
+          where kind = 'copy' and table_oid = ?1 and plan = ?2",
+        "update unit set state = 'skipped'
+          where kind in ('copy', 'truncate') and table_oid = ?1 and plan < ?3 and ?2 is not null",
+    ];
+    for statement in statements {
+        connection
+            .execute(statement, params![table, parts, plan])
+            .map_err(failed)?;
+    }
     Ok(())
 }

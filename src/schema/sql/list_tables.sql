@@ -2,7 +2,7 @@
 -- extensions are listed only when the extension declares them as configuration.
 -- Parameters: $1 bool: true takes sizes from pg_class.relpages, false measures the files.
 -- Columns: oid oid, nspname text, relname text, qname text (quoted), owner text (null: no such role),
---   amname text, persistence text, filenode oid (0: none), main_bytes int8 (null: dropped since),
+--   amname text, persistence text, filenode oid (the snapshot's, not the current one; 0: none), main_bytes int8 (null: dropped since),
 --   toast_bytes int8, block_size int8, reltuples int8 (-1: never analyzed), is_extension bool,
 --   part_key text (quoted; null: no key to cut by, and then the next two as well), part_key_type text
 --   (int2, int4, int8), part_key_notnull bool.
@@ -16,7 +16,7 @@ select c.oid, n.nspname::text, c.relname::text,
        r.rolname::text as owner,
        coalesce(am.amname::text, 'heap') as amname,
        c.relpersistence::text as persistence,
-       coalesce(pg_catalog.pg_relation_filenode(c.oid), 0) as filenode,
+       c.relfilenode as filenode,
        case when $1::bool
             then c.relpages::int8 * current_setting('block_size')::int8
             else pg_catalog.pg_relation_size(c.oid) end as main_bytes,
