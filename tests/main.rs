@@ -12,6 +12,7 @@
 
 mod cli;
 mod clone;
+mod drift;
 mod lost;
 mod refuse;
 mod resume;

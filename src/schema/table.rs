@@ -43,7 +43,7 @@ pub fn fetch_tables(
     let count = LIST.each(client, &[&options.estimate_sizes], |row| {
         write_table(&mut insert, row)
     })?;
-    distrust_sizes(client, tx, options)?;
+    distrust_sizes(client, tx, *options)?;
     Ok(count)
 }
 
@@ -53,7 +53,7 @@ pub fn fetch_tables(
 fn distrust_sizes(
     client: &mut impl GenericClient,
     tx: &Transaction<'_>,
-    options: &FetchOptions,
+    options: FetchOptions,
 ) -> Result<()> {
     if options.estimate_sizes {
         tx.execute("update s_table set bytes = 1 where bytes = 0", [])

@@ -1,0 +1,105 @@
+//! The source changes its tables between the snapshot and a table's turn: right rows, or an error that
+//! names the table. Never fewer rows, another table's rows or other columns' values, and exit status 0.
+
+use std::time::Duration;
+
+use crate::support::servers::GATED;
+use crate::support::{Pair, WorkDir, pair, within};
+
+/// A table whose turn comes after the gate's, and one to swap it with.
+const LATE: &str = "
+    create table late (id integer, a text, b text);
+    insert into late select i, 'a' || i, 'b' || i from generate_series(1, 20) i;
+    create table other (id integer, a text, b text);
+    insert into other select i, 'x', 'y' from generate_series(1, 20) i;";
+
+/// Clones while the gate is closed, changes the source meanwhile; exit status and log.
+fn clone_while(change: &str) -> (Pair, crate::support::Output) {
+    let (pair, work) = (pair(), WorkDir::new());
+    pair.in_source(GATED);
+    pair.in_source(LATE);
+    let gate = pair.gate();
+    let run = pair.start(&work, &["--table-jobs", "1"]);
+    pair.wait_for_gate(&run);
+    pair.in_source(change);
+    drop(gate);
+    let output = run.wait();
+    (pair, output)
+}
+
+#[test]
+fn swapped_column_names_fail_by_the_tables_name() {
+    let (_pair, output) = clone_while(
+        "alter table late rename a to c; alter table late rename b to a;
+         alter table late rename c to b",
+    );
+    output.exits(6).says(&["public.late", "columns"]);
+}
+
+#[test]
+fn a_column_that_was_dropped_and_added_again_fails_by_the_tables_name() {
+    let (_pair, output) = clone_while("alter table late drop a; alter table late add a text");
+    output.exits(6).says(&["public.late", "columns"]);
+}
+
+#[test]
+fn a_truncated_table_fails_by_name() {
+    let (_pair, output) = clone_while("truncate late");
+    output
+        .exits(6)
+        .says(&["public.late", "truncated or rewritten"]);
+}
+
+#[test]
+fn a_rewritten_table_fails_by_name() {
+    let (_pair, output) = clone_while("alter table late alter id type bigint");
+    output
+        .exits(6)
+        .says(&["public.late", "truncated or rewritten"]);
+}
+
+#[test]
+fn swapped_table_names_fail_by_name() {
+    let (_pair, output) = clone_while(
+        "alter table late rename to x; alter table other rename to late;
+         alter table x rename to other",
+    );
+    output.exits(6).says(&["no longer means the table"]);
+}
+
+#[test]
+fn a_vacuum_full_keeps_all_rows_and_is_told() {
+    let (pair, output) = clone_while("vacuum full late");
+    output.exits(0).says(&["public.late was rewritten"]);
+    pair.assert_equal();
+}
+
+#[test]
+fn a_truncate_between_the_snapshot_and_the_catalogs_fails_by_name() {
+    let (pair, work) = (pair(), WorkDir::new());
+    pair.in_source(LATE);
+    let holder = format!("holder of {}", pair.db);
+    let text = format!(
+        "set application_name = '{holder}'; begin isolation level repeatable read;
+         select pg_export_snapshot(); select pg_sleep(60);"
+    );
+    let (cluster, db) = (pair.from, pair.db.clone());
+    let _session = std::thread::spawn(move || drop(cluster.try_sql(&db, &text)));
+    // The id of an exported snapshot is the name of its file.
+    let find = "select coalesce(max(name), '') from pg_ls_dir('pg_snapshots') as t(name)";
+    let there = within(Duration::from_secs(20), || !pair.in_source(find).is_empty());
+    assert!(there, "no snapshot was exported");
+    let id = pair.in_source(
+        "select name from pg_ls_dir('pg_snapshots') as t(name)
+          order by (pg_stat_file('pg_snapshots/' || name)).modification desc limit 1",
+    );
+    pair.in_source("truncate late");
+    let output = pair.clone(&work, &["--snapshot", &id]);
+    let end = format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = '{holder}'"
+    );
+    pair.from.sql("postgres", &end);
+    output
+        .exits(6)
+        .says(&["public.late", "truncated or rewritten"]);
+}
