@@ -1,10 +1,8 @@
 //! The source changes its tables between the snapshot and a table's turn: right rows, or an error that
 //! names the table. Never fewer rows, another table's rows or other columns' values, and exit status 0.
 
-use std::time::Duration;
-
 use crate::support::servers::GATED;
-use crate::support::{Pair, WorkDir, pair, within};
+use crate::support::{PATIENCE, Pair, WorkDir, pair, within};
 
 /// A table whose turn comes after the gate's, and one to swap it with.
 const LATE: &str = "
@@ -78,26 +76,23 @@ fn a_vacuum_full_keeps_all_rows_and_is_told() {
 fn a_truncate_between_the_snapshot_and_the_catalogs_fails_by_name() {
     let (pair, work) = (pair(), WorkDir::new());
     pair.in_source(LATE);
-    let holder = format!("holder of {}", pair.db);
-    let text = format!(
-        "set application_name = '{holder}'; begin isolation level repeatable read;
-         select pg_export_snapshot(); select pg_sleep(60);"
-    );
+    // The session's name tells the id of the snapshot that it holds.
+    let text = "begin isolation level repeatable read;
+        select set_config('application_name', 'holds ' || pg_export_snapshot(), false);
+        select pg_sleep(60);";
     let (cluster, db) = (pair.from, pair.db.clone());
-    let _session = std::thread::spawn(move || drop(cluster.try_sql(&db, &text)));
-    // The id of an exported snapshot is the name of its file.
-    let find = "select coalesce(max(name), '') from pg_ls_dir('pg_snapshots') as t(name)";
-    let there = within(Duration::from_secs(20), || !pair.in_source(find).is_empty());
-    assert!(there, "no snapshot was exported");
-    let id = pair.in_source(
-        "select name from pg_ls_dir('pg_snapshots') as t(name)
-          order by (pg_stat_file('pg_snapshots/' || name)).modification desc limit 1",
+    let _session = std::thread::spawn(move || drop(cluster.try_sql(&db, text)));
+    let holder = format!(
+        "from pg_stat_activity where datname = '{}' and application_name like 'holds %'",
+        pair.db
     );
+    let find = format!("select substr(application_name, 7) {holder}");
+    let there = within(PATIENCE, || !pair.from.sql("postgres", &find).is_empty());
+    assert!(there, "no snapshot was exported");
+    let id = pair.from.sql("postgres", &find);
     pair.in_source("truncate late");
     let output = pair.clone(&work, &["--snapshot", &id]);
-    let end = format!(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = '{holder}'"
-    );
+    let end = format!("select pg_terminate_backend(pid) {holder}");
     pair.from.sql("postgres", &end);
     output
         .exits(6)
