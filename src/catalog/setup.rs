@@ -66,9 +66,9 @@ impl Setup {
         connection
             .execute(
                 "insert or replace into setup (id, uuid, source_uri, target_uri, source_identity,
-                    target_identity, source_version, target_version, source_pin, target_pin,
-                    tools_dir, split_bytes, split_max_parts, options, facts)
-                 values (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, '', '', '', ?8, ?9, ?10, '{}')",
+                    target_identity, source_version, target_version, split_bytes,
+                    split_max_parts, options)
+                 values (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
                     self.uuid,
                     self.source_uri,

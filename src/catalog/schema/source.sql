@@ -11,14 +11,9 @@ create table setup (
     target_identity   text not null,
     source_version    integer not null,          -- server_version_num
     target_version    integer not null,
-    source_pin        text not null,             -- JSON: the endpoint every connection of the run uses
-    target_pin        text not null,
-    tools_dir         text not null,             -- where pg_dump & co. are
     split_bytes       integer not null,          -- 0: never split
     split_max_parts   integer not null,          -- 0: no limit
-    filters           text,                      -- JSON, null: none
-    options           text not null,             -- JSON: options that a resumed run must repeat
-    facts             text not null              -- JSON: what prepare found (encodings, privileges, ...)
+    options           text not null              -- JSON: options that a resumed run must repeat
 );
 
 create table command_log (id integer primary key, started_at integer not null, cmdline text not null);
@@ -230,7 +225,6 @@ create table journal (
     action        text not null,                 -- truncate
     table_oid     integer not null,
     plan          integer not null,
-    done          integer not null default 0,    -- 1: the target answered
     unique (action, table_oid, plan)
 );
 
