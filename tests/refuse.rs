@@ -274,3 +274,17 @@ fn a_table_that_may_not_be_read_is_named() {
     clone_as(&pair, "reads_less").exits(6).says(&["shut"]);
     assert_eq!(pair.in_target("select to_regclass('open') is null"), "t");
 }
+
+#[test]
+fn a_schema_of_the_user_that_is_named_like_ours_is_refused_as_it_is_not_copied() {
+    let pair = Pair::with(
+        "create table t (id integer); create schema pgcopydb;
+         create table pgcopydb.table_size (oid oid)",
+    );
+    pair.clone(&WorkDir::new(), &["--dry-run"]).exits(0);
+    pair.in_source("create table pgcopydb.precious (id integer)");
+    pair.clone(&WorkDir::new(), &[])
+        .exits(6)
+        .says(&["pgcopydb.precious", "HINT", "rename"]);
+    assert_eq!(pair.in_target("select to_regclass('t') is null"), "t");
+}

@@ -41,6 +41,7 @@ pub fn refuse_hopeless(
     choices: Choices,
 ) -> Result<Found> {
     refuse_unreadable(source, source_facts, choices)?;
+    refuse_own_schema(source)?;
     let counts = read::read_source_counts(&mut source.client)?;
     refuse_lock_table(source_facts, counts.locked_relations)?;
     refuse_target(target_facts, choices)?;
@@ -151,6 +152,27 @@ fn refuse_unreadable(source: &mut PgSession, facts: &ServerFacts, choices: Choic
         }
     }
     Ok(())
+}
+
+/// Schema `pgcopydb` is for our own tables and never copied: rows of the user in it would be lost.
+fn refuse_own_schema(source: &mut PgSession) -> Result<()> {
+    let found = read::list_own_schema_relations(&mut source.client)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Source,
+        format!(
+            "schema pgcopydb of the source, which is not copied, holds {} relations that pgcopydb \
+             did not make",
+            found.len()
+        ),
+    )
+    .detail(format!("They are: {}.", names(&found)))
+    .hint(
+        "Rename the schema on the source: alter schema pgcopydb rename to another_name; or drop it \
+         there.",
+    ))
 }
 
 fn refuse_lock_table(facts: &ServerFacts, relations: u64) -> Result<()> {
