@@ -8,6 +8,7 @@
 use super::archive;
 use super::entrywise;
 use super::facts::Prepared;
+use super::newcomers;
 use super::properties;
 use super::requirements::{self, Requirement};
 use super::settings::{CloneSettings, FormatChoice};
@@ -471,6 +472,7 @@ fn take_up(input: &PreDataInput, ledger: &mut Ledger, target: &mut PgSession) ->
     })?;
     if !input.means.consistent {
         replan_split_tables(input, ledger)?;
+        newcomers::take_in(input, ledger)?;
     }
     ledger.write(|tx| unit::advance(tx, 0))?;
     Ok(())
