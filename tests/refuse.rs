@@ -274,3 +274,55 @@ fn a_table_that_may_not_be_read_is_named() {
     clone_as(&pair, "reads_less").exits(6).says(&["shut"]);
     assert_eq!(pair.in_target("select to_regclass('open') is null"), "t");
 }
+
+#[test]
+fn a_schema_of_the_user_that_is_named_like_ours_is_refused_as_it_is_not_copied() {
+    let pair = Pair::with(
+        "create table t (id integer); create schema pgcopydb;
+         create table pgcopydb.table_size (oid oid)",
+    );
+    pair.clone(&WorkDir::new(), &["--dry-run"]).exits(0);
+    pair.in_source("create table pgcopydb.precious (id integer)");
+    pair.clone(&WorkDir::new(), &[])
+        .exits(6)
+        .says(&["pgcopydb.precious", "HINT", "rename"]);
+    assert_eq!(pair.in_target("select to_regclass('t') is null"), "t");
+}
+
+#[test]
+fn large_objects_of_the_target_are_not_overwritten_by_a_first_run() {
+    let pair = Pair::with("select lo_from_bytea(4711, 'new'), lo_from_bytea(4713, 'new')");
+    pair.in_target("select lo_from_bytea(4711, 'precious'), lo_from_bytea(4712, 'mine')");
+    pair.clone(&WorkDir::new(), &[])
+        .exits(7)
+        .says(&["4711", "lo_unlink", "--skip-large-objects"]);
+    let of = |oid: u32| pair.in_target(&format!("select encode(lo_get({oid}), 'escape')"));
+    assert_eq!((of(4711).as_str(), of(4712).as_str()), ("precious", "mine"));
+    pair.clone(&WorkDir::new(), &["--skip-large-objects"])
+        .exits(0);
+    assert_eq!(of(4711), "precious");
+    pair.clone(&WorkDir::new(), &["--drop-if-exists"]).exits(0);
+    assert_eq!((of(4711).as_str(), of(4712).as_str()), ("new", "mine"));
+}
+
+#[test]
+fn drop_if_exists_drops_nothing_that_the_source_does_not_have() {
+    let schema = "create table t (id integer primary key); create view seen as select id from t";
+    let pair = Pair::with(schema);
+    pair.in_target(schema);
+    pair.in_target(
+        "create view mine as select id from seen;
+         create table child (id integer constraint its references t); insert into t values (1)",
+    );
+    let work = WorkDir::new();
+    pair.clone(&work, &["--drop-if-exists"])
+        .exits(7)
+        .says(&["view public.mine", "foreign key its of table public.child"]);
+    assert_eq!(pair.in_target("select count(*) from mine"), "1");
+    pair.in_target("drop view mine; alter table child drop constraint its");
+    pair.clone(&work, &["--drop-if-exists"])
+        .exits(0)
+        .says(&[&format!("database \"{}\"", pair.db), "public.t"]);
+    pair.in_target("drop table child");
+    pair.assert_equal();
+}

@@ -42,6 +42,22 @@ fn dl_11_rows_of_an_extension_are_not_doubled_by_a_resume() {
 }
 
 #[test]
+fn large_objects_made_since_are_copied_and_tables_made_since_are_named() {
+    let (pair, work) = (Pair::with(GATED_INDEX), WorkDir::new());
+    pair.in_source("select lo_from_bytea(40000 + 10 * i, 'old') from generate_series(0, 20) i");
+    killed_at_the_gate(&pair, &work, &[]);
+    let made = "select lo_from_bytea(o, 'new') from unnest(array[39990, 40005, 40300, 50000]) o";
+    pair.in_source(made);
+    pair.in_source("create table late (id integer)");
+    let notice = "Table public.late was made after the first run and is not copied";
+    pair.clone(&work, &RESUME)
+        .exits(0)
+        .says(&[notice, "--restart"]);
+    pair.in_source("drop table late");
+    pair.assert_equal();
+}
+
+#[test]
 fn a_run_killed_in_the_middle_of_a_copy_is_finished() {
     let (pair, work) = (Pair::with(GATED), WorkDir::new());
     killed_at_the_gate(&pair, &work, &[]);

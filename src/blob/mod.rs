@@ -7,7 +7,7 @@
 mod copy;
 mod metadata;
 
-pub use metadata::plan;
+pub use metadata::{plan, plan_again};
 
 use crate::catalog::Step;
 use crate::catalog::unit::{Done, Kind, Unit};

@@ -6,7 +6,9 @@
 mod identity;
 mod ping;
 mod preflight;
+mod target;
 
 pub use identity::{identity, not_the_same_database, versions};
 pub use ping::ping;
-pub use preflight::{Choices, Found, refuse_hopeless, target_is_empty};
+pub use preflight::{Choices, Found, refuse_hopeless};
+pub use target::{nothing_else_is_dropped, target_is_empty};

@@ -11,7 +11,7 @@ use crate::units::Side;
 use std::collections::HashSet;
 
 /// Objects that a message names.
-const NAMED_MAX: usize = 10;
+pub(super) const NAMED_MAX: usize = 10;
 
 /// Choices of the user, as far as checks depend on them.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,7 @@ pub fn refuse_hopeless(
     choices: Choices,
 ) -> Result<Found> {
     refuse_unreadable(source, source_facts, choices)?;
+    refuse_own_schema(source)?;
     let counts = read::read_source_counts(&mut source.client)?;
     refuse_lock_table(source_facts, counts.locked_relations)?;
     refuse_target(target_facts, choices)?;
@@ -153,6 +154,27 @@ fn refuse_unreadable(source: &mut PgSession, facts: &ServerFacts, choices: Choic
     Ok(())
 }
 
+/// Schema `pgcopydb` is for our own tables and never copied: rows of the user in it would be lost.
+fn refuse_own_schema(source: &mut PgSession) -> Result<()> {
+    let found = read::list_own_schema_relations(&mut source.client)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Source,
+        format!(
+            "schema pgcopydb of the source, which is not copied, holds {} relations that pgcopydb \
+             did not make",
+            found.len()
+        ),
+    )
+    .detail(format!("They are: {}.", names(&found)))
+    .hint(
+        "Rename the schema on the source: alter schema pgcopydb rename to another_name; or drop it \
+         there.",
+    ))
+}
+
 fn refuse_lock_table(facts: &ServerFacts, relations: u64) -> Result<()> {
     // There is some slack beyond what the settings say, and other sessions need room, too.
     if relations <= facts.limits.lock_room() + facts.limits.lock_room() / 5 {
@@ -244,44 +266,4 @@ fn roles(source: &mut PgSession, target: &mut PgSession, choices: Choices) -> Re
          privileges out with --no-owner --no-acl.",
         quote::ident(first)
     )))
-}
-
-/// Refuses a target that has relations of the names that are to be created. Schemas and members of
-/// extensions do not count; other relations are no obstacle.
-pub fn target_is_empty(source: &mut PgSession, target: &mut PgSession) -> Result<()> {
-    const LIST: &str = include_str!("sql/list_user_relations.sql");
-    let there: HashSet<(String, String)> = target
-        .query(LIST, &[])?
-        .iter()
-        .map(|row| (row.get(0), row.get(1)))
-        .collect();
-    if there.is_empty() {
-        return Ok(());
-    }
-    let wanted = source.query(LIST, &[])?;
-    let clashes: Vec<String> = wanted
-        .iter()
-        .map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)))
-        .filter(|name| there.contains(name))
-        .map(|(nspname, relname)| quote::qualified(&nspname, &relname))
-        .collect();
-    if clashes.is_empty() {
-        return Ok(());
-    }
-    let mut listed: Vec<&str> = clashes.iter().take(NAMED_MAX).map(String::as_str).collect();
-    if clashes.len() > NAMED_MAX {
-        listed.push("...");
-    }
-    Err(Error::new(
-        Kind::Target,
-        format!(
-            "the target is not empty: it already has {} of the relations to create",
-            clashes.len()
-        ),
-    )
-    .detail(format!("They are: {}.", listed.join(", ")))
-    .hint(
-        "Give an empty database as --target, or drop what is there with --drop-if-exists; \
-         nothing was changed.",
-    ))
 }

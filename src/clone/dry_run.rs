@@ -49,8 +49,11 @@ pub(super) fn plan(
         found.has_attver,
         &SearchPlaces::from_environment(),
     )?;
-    if !settings.switches.drop_if_exists {
-        check::target_is_empty(&mut source.session, &mut target.session)?;
+    if settings.switches.drop_if_exists {
+        check::nothing_else_is_dropped(&mut source.session, &mut target.session)?;
+    } else {
+        let blobs = !settings.switches.skip_blobs;
+        check::target_is_empty(&mut source.session, &mut target.session, blobs)?;
     }
     let mut ledger = Ledger::in_memory()?;
     let counts = fetch(settings, &mut source, &target, &mut ledger)?;

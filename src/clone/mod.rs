@@ -8,6 +8,7 @@ mod dry_run;
 mod entrywise;
 mod facts;
 mod host;
+mod newcomers;
 mod post_data;
 mod pre_data;
 mod prepare;

@@ -8,6 +8,7 @@
 use super::archive;
 use super::entrywise;
 use super::facts::Prepared;
+use super::newcomers;
 use super::properties;
 use super::requirements::{self, Requirement};
 use super::settings::{CloneSettings, FormatChoice};
@@ -292,16 +293,44 @@ fn table_names(ledger: &Ledger, limit: i64) -> Result<Vec<(Oid, String, String)>
     read().map_err(|error| sqlite_error("read", &error))
 }
 
-/// `--drop-if-exists`: drops the tables that are to be made, in batches that fit the lock table.
+/// `--drop-if-exists`: drops the tables that are to be made, in batches that fit the lock table. What
+/// hangs on them goes, too: the preflight has seen that all of it is the source's.
 fn drop_tables(ledger: &Ledger, target: &mut PgSession) -> Result<()> {
     /// Each one may take a dozen locks with its indexes.
     const BATCH: usize = 100;
-    log::info!("Drop tables on the target database, per --drop-if-exists");
-    let names = table_names(ledger, i64::MAX)?;
+    /// Tables that the log names.
+    const NAMED_MAX: usize = 20;
+    let names: Vec<target::RelationName> = table_names(ledger, i64::MAX)?
+        .into_iter()
+        .map(|(_, nspname, relname)| (nspname, relname))
+        .collect();
+    let mut there = Vec::new();
+    for batch in names.chunks(TABLES_PER_QUERY) {
+        let found = target::fetch_tables(&mut target.client, batch)?;
+        let qualified = batch.iter().map(|(n, r)| quote::qualified(n, r));
+        there.extend(
+            qualified
+                .zip(&found)
+                .filter_map(|(qname, table)| table.is_some().then_some(qname)),
+        );
+    }
+    let row = target.query_one("select pg_catalog.current_database()::text", &[])?;
+    let more = there.len().saturating_sub(NAMED_MAX);
+    log::info!(
+        "Drop {} tables on the target database \"{}\", per --drop-if-exists: {}{}",
+        there.len(),
+        row.get::<_, &str>(0),
+        there[..there.len() - more].join(", "),
+        if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        }
+    );
     for batch in names.chunks(BATCH) {
         let list: Vec<String> = batch
             .iter()
-            .map(|(_, nspname, relname)| quote::qualified(nspname, relname))
+            .map(|(nspname, relname)| quote::qualified(nspname, relname))
             .collect();
         target
             .batch_execute(&format!("drop table if exists {} cascade", list.join(", ")))
@@ -463,6 +492,7 @@ fn take_up(input: &PreDataInput, ledger: &mut Ledger, target: &mut PgSession) ->
     })?;
     if !input.means.consistent {
         replan_split_tables(input, ledger)?;
+        newcomers::take_in(input, ledger)?;
     }
     ledger.write(|tx| unit::advance(tx, 0))?;
     Ok(())

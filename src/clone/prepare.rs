@@ -77,13 +77,11 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     );
     let setup = setup_of(input, &source.facts, &target.facts);
     let resumed = Setup::read(&ledger)?.filter(|_| Run::past(&ledger).ok() != Some(PastRun::None));
-    match &resumed {
-        Some(before) => before.check_resumed(&setup)?,
-        None if !input.settings.switches.drop_if_exists => {
-            check::target_is_empty(&mut source.session, &mut target.session)?;
-        }
-        None => {}
+    if let Some(before) = &resumed {
+        before.check_resumed(&setup)?;
     }
+    let sessions = (&mut source.session, &mut target.session);
+    refuse_occupied(&ledger, &input.settings, sessions, resumed.is_none())?;
     if resumed.is_some() {
         let left = Activity::all_backends(&ledger)?;
         worker::end_backends(leaf, &source.link, &target.link, &left)?;
@@ -110,6 +108,28 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         .map_err(|error| Error::internal(format!("could not report facts: {error}")))?;
     leaf.report(&Report::Prepared { facts });
     Ok(())
+}
+
+/// Refuses to overwrite or drop on the target what the user did not speak of.
+fn refuse_occupied(
+    ledger: &Ledger,
+    settings: &CloneSettings,
+    (source, target): (&mut PgSession, &mut PgSession),
+    first: bool,
+) -> Result<()> {
+    let switches = &settings.switches;
+    if !switches.drop_if_exists {
+        return if first {
+            check::target_is_empty(source, target, !switches.skip_blobs)
+        } else {
+            Ok(())
+        };
+    }
+    // Once the restore has begun, no table is dropped any more.
+    if Run::marked(ledger.connection(), "pre-data-begun")?.is_some() {
+        return Ok(());
+    }
+    check::nothing_else_is_dropped(source, target)
 }
 
 pub(super) fn check_choices(settings: &CloneSettings) -> check::Choices {

@@ -81,6 +81,12 @@ pub fn list_invalid_indexes(client: &mut impl GenericClient) -> Result<Vec<Findi
     )
 }
 
+/// Relations of the user in schema `pgcopydb`, which nobody copies; the reason is the relkind.
+pub fn list_own_schema_relations(client: &mut impl GenericClient) -> Result<Vec<Finding>> {
+    let sql = include_str!("sql/list_own_schema_relations.sql");
+    findings(client, "list the relations in schema pgcopydb", sql)
+}
+
 /// Tables made WITH OIDS, which are lost.
 pub fn list_oid_tables(
     client: &mut impl GenericClient,

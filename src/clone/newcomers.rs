@@ -1,0 +1,77 @@
+//! What was made on the source after the first run planned its work.
+//!
+//! Runs in the pre-data process of a resume that reads another snapshot. Reads the source; plans large
+//! objects that came later. Tables that came later have no definition in the archive: they are named,
+//! not copied.
+
+use super::pre_data::PreDataInput;
+use crate::blob;
+use crate::catalog::{Ledger, sqlite_error};
+use crate::error::Result;
+use crate::pg::{PgSession, Profile};
+use crate::units::Oid;
+use std::collections::HashSet;
+
+/// Tables that are named one by one; more are counted.
+const NAMED_MAX: usize = 20;
+
+/// Plans the large objects that came after the first run, and names the tables that did.
+pub(super) fn take_in(input: &PreDataInput, ledger: &mut Ledger) -> Result<()> {
+    let mut source = input
+        .means
+        .source
+        .session("restore pre-data", &Profile::Catalog)?;
+    if !input.settings.switches.skip_blobs {
+        let batches = ledger.write(|tx| blob::plan_again(&mut source, tx))?;
+        if batches > 0 {
+            log::info!("Planned {batches} batches of large objects that changed in number");
+        }
+    }
+    let tables = unknown_tables(ledger, &mut source)?;
+    let mut lines: Vec<String> = tables
+        .iter()
+        .take(NAMED_MAX)
+        .map(|qname| {
+            format!(
+                "Table {qname} was made after the first run and is not copied: \
+                 begin anew with --restart"
+            )
+        })
+        .collect();
+    if tables.len() > NAMED_MAX {
+        lines.push(format!(
+            "{} more tables were made after the first run and are not copied",
+            tables.len() - NAMED_MAX
+        ));
+    }
+    for line in &lines {
+        log::warn!("{line}");
+    }
+    let run = input.means.run;
+    ledger.write(|tx| {
+        lines
+            .iter()
+            .try_for_each(|line| run.notice(tx, "made after the first run", line))
+    })
+}
+
+/// Tables of the source that the ledger knows neither by oid nor by name.
+fn unknown_tables(ledger: &Ledger, source: &mut PgSession) -> Result<Vec<String>> {
+    let read = || -> rusqlite::Result<(HashSet<Oid>, HashSet<String>)> {
+        ledger
+            .connection()
+            .prepare("select oid, qname from s_table")?
+            .query_map([], |row| {
+                Ok((row.get::<_, Oid>(0)?, row.get::<_, String>(1)?))
+            })?
+            .collect()
+    };
+    let (oids, names) = read().map_err(|error| sqlite_error("read", &error))?;
+    let rows = source.query(include_str!("sql/list_source_tables.sql"), &[])?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get::<_, Oid>(0), row.get::<_, String>(1)))
+        .filter(|(oid, qname)| !oids.contains(oid) && !names.contains(qname))
+        .map(|(_, qname)| qname)
+        .collect())
+}
