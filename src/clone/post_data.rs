@@ -10,7 +10,7 @@ use super::pre_data::PreDataInput;
 use super::properties;
 use crate::catalog::{Ledger, Run, Step, sqlite_error};
 use crate::dump::list_plan::{
-    LIST_EXISTING, LIST_EXISTING_PUBLICATION_SCHEMAS, kept, plan_post_data, print_edits,
+    LIST_EXISTING, LIST_EXISTING_PUBLICATION_SCHEMAS, kept, narrowed, plan_post_data, print_edits,
 };
 use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions, SchemaDir, Section};
 use crate::error::{Context, Error, Kind, Result};
@@ -154,22 +154,29 @@ fn restore(
     }
     ledger.write_durably(|tx| run.mark(tx, "post-data-begun", ""))?;
     let plan = plan_post_data(&entries, &facts);
-    let list = dir.filtered_list(Section::PostData);
-    dir.write(&list, &print_edits(&plan.main))?;
     let mut flags = archive::restore_flags(&input.settings);
     flags.remove(&crate::dump::RestoreFlag::Clean);
-    if !kept(&plan.main).is_empty() {
-        let mode = match input.settings.restore_jobs {
-            1 => RestoreMode::SingleTransaction,
-            jobs => RestoreMode::Jobs(jobs),
-        };
-        archive_run.restore(
-            &list,
-            &RestoreOptions {
+    // What is left of indexes belongs to partitioned tables and materialized views. Attaching two of
+    // one parent at the same time may deadlock, so this part goes one by one; it is quick.
+    let serial = narrowed(&plan.main, is_of_indexes);
+    let rest = narrowed(&plan.main, |entry| !is_of_indexes(entry));
+    let rest_mode = match input.settings.restore_jobs {
+        1 => RestoreMode::SingleTransaction,
+        jobs => RestoreMode::Jobs(jobs),
+    };
+    let passes = [
+        (serial, dir.serial_list(), RestoreMode::Jobs(1)),
+        (rest, dir.filtered_list(Section::PostData), rest_mode),
+    ];
+    for (edits, list, mode) in passes {
+        dir.write(&list, &print_edits(&edits))?;
+        if !kept(&edits).is_empty() {
+            let options = RestoreOptions {
                 mode,
                 flags: flags.clone(),
-            },
-        )?;
+            };
+            archive_run.restore(&list, &options)?;
+        }
     }
     // Our own DDL comes before event triggers that may forbid it, on a resumed run, too.
     ledger.write_durably(|tx| run.mark(tx, "post-data-main", ""))?;
@@ -183,6 +190,10 @@ fn restore(
         archive_run.restore(&dir.last_list(), &options)?;
     }
     ledger.write(|tx| run.mark(tx, "post-data-restored", ""))
+}
+
+fn is_of_indexes(entry: &crate::dump::Entry) -> bool {
+    matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT" | "INDEX ATTACH")
 }
 
 fn existing_queries(input: &PreDataInput) -> Vec<&'static str> {

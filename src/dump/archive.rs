@@ -71,6 +71,11 @@ impl SchemaDir {
         self.dir.join("schemas-only.list")
     }
 
+    /// The list of what must be restored one after the other, before the rest of post-data.
+    pub fn serial_list(&self) -> PathBuf {
+        self.dir.join("post-serial.list")
+    }
+
     /// The list of what is restored after everything else.
     pub fn last_list(&self) -> PathBuf {
         self.dir.join("post-last.list")

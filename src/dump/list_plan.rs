@@ -154,6 +154,17 @@ pub struct PostDataPlan<'a> {
     pub last: Vec<Edit<'a>>,
 }
 
+/// Narrows a plan to entries of its own kind: those that fail the test come in another pass.
+pub fn narrowed<'a>(edits: &[Edit<'a>], wanted: impl Fn(&Entry) -> bool) -> Vec<Edit<'a>> {
+    let narrow = |edit: &Edit<'a>| Edit {
+        dropped: edit
+            .dropped
+            .or((!wanted(edit.entry)).then_some(Reason::Later)),
+        ..*edit
+    };
+    edits.iter().map(narrow).collect()
+}
+
 /// Prints a plan for `--use-list`.
 pub fn print_edits(edits: &[Edit<'_>]) -> String {
     print(

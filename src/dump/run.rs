@@ -466,6 +466,8 @@ fn is_lost_connection(line: &str) -> bool {
         "could not send data to server",
         "Connection refused",
         "the database system is ",
+        // The entry that lost may be restored now that the other one is there.
+        "deadlock detected",
     ]
     .iter()
     .any(|sign| line.contains(sign))
