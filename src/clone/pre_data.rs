@@ -98,6 +98,10 @@ fn plan(
     archive_run: &ArchiveRun<'_>,
 ) -> Result<()> {
     if Run::marked(ledger.connection(), "planned")?.is_some() {
+        let is_restored = Run::marked(ledger.connection(), "pre-data")?.is_some();
+        if !input.means.consistent && !is_restored {
+            newcomers::take_in(input, ledger)?;
+        }
         return Ok(());
     }
     let entries = archive_run.list()?;
