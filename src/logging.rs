@@ -11,8 +11,9 @@ use crate::sys::clock;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Longest line on standard error, bytes: pipes keep writes up to this size whole.
@@ -76,6 +77,7 @@ pub struct LogSettings {
 }
 
 static SECRETS: OnceLock<Mutex<Vec<String>>> = OnceLock::new();
+static LOG_FILE: AtomicI32 = AtomicI32::new(-1);
 static WARNINGS: AtomicU64 = AtomicU64::new(0);
 static PROGRESS_SHOWN: AtomicBool = AtomicBool::new(false);
 
@@ -112,6 +114,11 @@ pub fn scrub(text: &str) -> String {
 /// Says that a progress line stands on the terminal, so that log lines wipe it first.
 pub fn set_progress_shown(shown: bool) {
     PROGRESS_SHOWN.store(shown, Ordering::Relaxed);
+}
+
+/// Descriptor of the log file, -1 without one: a child must keep it, as it goes on writing there.
+pub fn file_descriptor() -> i32 {
+    LOG_FILE.load(Ordering::Relaxed)
 }
 
 /// Warnings that this process has logged.
@@ -275,6 +282,7 @@ pub fn init(settings: &LogSettings) -> Result<()> {
                 )
                 .hint("Check PGCOPYDB_LOG_FILENAME.")
             })?;
+        LOG_FILE.store(file.as_raw_fd(), Ordering::Relaxed);
         outlets.push(Outlet {
             file: Some(file),
             json: settings.file_json,

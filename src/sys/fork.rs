@@ -88,7 +88,7 @@ pub fn spawn(label: &str, body: impl FnOnce(&mut Reporter) -> i32) -> Result<Chi
 
 /// Makes a fresh child independent of its parent's descriptors and tied to its parent's life.
 fn enter_child(label: &str, supervisor: Pid, report: &OwnedFd) {
-    close_descriptors_above_two_but(report.as_raw_fd());
+    close_descriptors_above_two_but([report.as_raw_fd(), crate::logging::file_descriptor()]);
     // The signal is sent when the parent's thread ends, and the parent has one thread.
     // SAFETY: PR_SET_PDEATHSIG takes a signal number and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
@@ -100,12 +100,19 @@ fn enter_child(label: &str, supervisor: Pid, report: &OwnedFd) {
 }
 
 /// Closes what the parent had open; `close_range` is there since Linux 5.9.
-fn close_descriptors_above_two_but(kept: i32) {
-    let kept = u32::try_from(kept).unwrap_or(u32::MAX);
-    let ranges = [
-        (3, kept.saturating_sub(1)),
-        (kept.saturating_add(1), u32::MAX),
-    ];
+fn close_descriptors_above_two_but(kept: [i32; 2]) {
+    let mut kept: Vec<u32> = kept
+        .into_iter()
+        .filter_map(|fd| u32::try_from(fd).ok())
+        .collect();
+    kept.sort_unstable();
+    let mut ranges = Vec::with_capacity(3);
+    let mut next = 3;
+    for fd in kept {
+        ranges.push((next, fd.saturating_sub(1)));
+        next = fd.saturating_add(1);
+    }
+    ranges.push((next, u32::MAX));
     for (first, last) in ranges.into_iter().filter(|(first, last)| first <= last) {
         // SAFETY: plain numbers; descriptors of Rust objects in this range are never used again,
         // as the child leaves by `_exit` and its body captured plain data.
