@@ -167,3 +167,15 @@ fn a_lost_snapshot_ends_the_run_and_the_rest_is_copied_without_it() {
     pair.clone(&work, &hint).exits(0);
     pair.assert_equal();
 }
+
+#[test]
+fn the_log_file_is_written_by_every_process_and_by_nothing_else() {
+    let (pair, work) = (pair(), WorkDir::new());
+    pair.in_source("create table t (id integer primary key); insert into t values (1)");
+    let folder = WorkDir::new();
+    let file = folder.file("log", "");
+    pair.clone(&work, &["-vvvv", "--log-file", &file]).exits(0);
+    let log = std::fs::read_to_string(&file).expect("the log file");
+    assert!(log.contains("COPY public.t: 1 rows"), "{log}");
+    pair.assert_equal();
+}
