@@ -3,6 +3,10 @@
 //! Runs in every process, does no I/O. Logs, summary and lists all print through here, so that one
 //! figure looks the same everywhere.
 
+mod lsn;
+
+pub use lsn::{Lsn, Tli};
+
 use std::fmt;
 
 /// A PostgreSQL object identifier.

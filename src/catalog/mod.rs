@@ -7,6 +7,7 @@
 mod open;
 mod process;
 mod run;
+pub mod sentinel;
 mod setup;
 mod step;
 pub mod unit;
@@ -14,5 +15,6 @@ pub mod unit;
 pub use open::{Ledger, sqlite_error};
 pub use process::{Activity, Backends};
 pub use run::{PastRun, Run};
+pub use sentinel::{CdcStatus, Sentinel};
 pub use setup::Setup;
 pub use step::{Step, Timing};

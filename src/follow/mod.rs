@@ -1,0 +1,12 @@
+//! Change data capture: what the source commits after the snapshot, received, transformed, applied.
+//!
+//! ```text
+//! source -> receive -> <segment>.json -> transform -> <segment>.sql -> apply -> target
+//! ```
+//! The order of arrival is the order; a transaction is known by its end LSN. Received is what stands
+//! on disk in the JSON files; applied is what the target's replication origin says; all else is a
+//! cache that can be made again.
+
+pub mod files;
+pub mod json_line;
+pub mod txn_index;
