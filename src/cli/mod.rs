@@ -5,6 +5,7 @@
 //! they are wiped from memory before, together with secret variables.
 
 mod args;
+mod config;
 mod environment;
 mod log_settings;
 mod output;
@@ -22,7 +23,7 @@ use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ struct Call<'a> {
     cmdline: String,
     /// The command as it was typed, such as `pgcopydb copy db`.
     path: String,
+    /// The configuration file and the options that it set.
+    from_file: Option<(PathBuf, Vec<String>)>,
 }
 
 /// Runs the program: `arguments` with the program's name first, `secrets` the variables that were
@@ -77,10 +80,11 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
     if let Some(password) = environment.get("PGPASSWORD") {
         logging::register_secret(&password);
     }
-    let parsed = match parse(arguments) {
-        Ok(Parsed::Root(root)) => root,
-        Ok(Parsed::Help(text)) => return finish_plain(output::to_stdout(&text)),
-        Ok(Parsed::NoCommand(text)) => {
+    let completed = config::complete(arguments, environment);
+    let parsed = match completed.and_then(|all| Ok((parse(&all.arguments)?, all.from_file))) {
+        Ok((Parsed::Root(root), from_file)) => (root, from_file),
+        Ok((Parsed::Help(text), _)) => return finish_plain(output::to_stdout(&text)),
+        Ok((Parsed::NoCommand(text), _)) => {
             output::to_stderr(&text);
             return ExitCode::FAILURE;
         }
@@ -89,13 +93,15 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
             return ExitCode::from(error.kind().exit_code());
         }
     };
-    let Root { globals, command } = *parsed;
+    let (root, from_file) = parsed;
+    let Root { globals, command } = *root;
     let call = Call {
         globals,
         environment,
         runs,
         cmdline: cmdline(arguments, runs.redact),
         path: usage::path_of(arguments),
+        from_file,
     };
     match command {
         _ if call.globals.version => finish_plain(pgcopydb::version::run(call.globals.json)),
@@ -108,7 +114,11 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
             },
         ) => logged(&call, |call| pgcopydb::clone::run(&args, call)),
         Some(Command::Ping(args)) => logged(&call, |call| pgcopydb::ping::run(&args, call)),
-        None | Some(Command::Copy { command: None }) => {
+        Some(Command::Completions(args)) => finish_plain(pgcopydb::completions::run(&args)),
+        Some(Command::Config {
+            command: Some(command),
+        }) => finish_plain(pgcopydb::config::run(command, &call)),
+        None | Some(Command::Copy { command: None } | Command::Config { command: None }) => {
             output::to_stderr(&pgcopydb::help::expected_command(&call.path));
             ExitCode::FAILURE
         }
@@ -182,6 +192,10 @@ fn logged(call: &Call<'_>, command: impl FnOnce(&Call<'_>) -> Result<()>) -> Exi
         .and_then(|settings| logging::init(&settings));
     if let Err(error) = ready {
         return finish_plain(Err(error));
+    }
+    if let Some((file, options)) = &call.from_file {
+        let options = options.join(", ");
+        log::debug!("Configuration file \"{}\" sets {options}", file.display());
     }
     match command(call) {
         Ok(()) => ExitCode::SUCCESS,

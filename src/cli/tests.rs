@@ -1,7 +1,6 @@
 //! What is accepted and refused, in the words that people see; man pages against the command tree.
 
 use super::*;
-use std::collections::BTreeSet;
 
 fn words(line: &str) -> Vec<OsString> {
     line.split(' ').map(OsString::from).collect()
@@ -168,18 +167,7 @@ fn the_command_line_is_kept_in_one_line_and_without_passwords() {
     assert_eq!(kept, r"a 'b c'\''d' ''");
 }
 
-const PAGE: &str = include_str!("../../man/pgcopydb.1");
-const CLONE_PAGE: &str = include_str!("../../man/pgcopydb-clone.1");
-const PING_PAGE: &str = include_str!("../../man/pgcopydb-ping.1");
-
-/// Long options that a page names, as `Fl Fl name`.
-fn options_of(page: &str) -> BTreeSet<String> {
-    page.split("Fl Fl ")
-        .skip(1)
-        .filter_map(|rest| rest.split([' ', '\n']).next())
-        .map(ToOwned::to_owned)
-        .collect()
-}
+mod man;
 
 fn built(path: &[&str]) -> clap::Command {
     let mut tree = args::tree();
@@ -187,103 +175,4 @@ fn built(path: &[&str]) -> clap::Command {
     path.iter().fold(tree, |command, word| {
         command.find_subcommand(word).unwrap().clone()
     })
-}
-
-#[test]
-fn every_visible_option_stands_in_its_man_page() {
-    let pages: [(&[&str], &str); 3] = [
-        (&["clone"], CLONE_PAGE),
-        (&["ping"], PING_PAGE),
-        (&["version"], PAGE),
-    ];
-    for (path, page) in pages {
-        let mut named = options_of(page);
-        named.extend(options_of(PAGE));
-        for option in built(path)
-            .get_arguments()
-            .filter(|option| !option.is_hide_set())
-        {
-            let long = option.get_long().unwrap();
-            assert!(
-                named.contains(long),
-                "--{long} of {path:?} has no place in its man page"
-            );
-        }
-    }
-}
-
-#[test]
-fn no_man_page_names_an_option_that_is_not_there() {
-    let mut known: BTreeSet<String> = BTreeSet::new();
-    for path in [&["clone"][..], &["ping"], &["version"]] {
-        for option in built(path).get_arguments() {
-            known.extend(option.get_long().map(ToOwned::to_owned));
-            let aliases = option.get_all_aliases().unwrap_or_default();
-            known.extend(aliases.into_iter().map(ToOwned::to_owned));
-        }
-    }
-    for page in [PAGE, CLONE_PAGE, PING_PAGE] {
-        let unknown: Vec<String> = options_of(page).difference(&known).cloned().collect();
-        assert!(unknown.is_empty(), "{unknown:?}");
-    }
-}
-
-#[test]
-fn hidden_spellings_stand_under_compatibility() {
-    let section = PAGE.split(".Sh COMPATIBILITY").nth(1).unwrap();
-    let section = section.split("\n.Sh ").next().unwrap();
-    for option in built(&["clone"]).get_arguments() {
-        for alias in option.get_aliases().unwrap_or_default() {
-            assert!(options_of(section).contains(alias), "--{alias}");
-        }
-        for letter in option.get_all_short_aliases().unwrap_or_default() {
-            assert!(section.contains(&format!(".Fl {letter}\n")), "-{letter}");
-        }
-        if option.is_hide_set() {
-            let long = option.get_long().unwrap();
-            assert!(options_of(section).contains(long), "--{long}");
-        }
-    }
-    for command in args::NOT_YET {
-        assert!(section.contains(command), "{command}");
-    }
-}
-
-#[test]
-fn every_variable_and_exit_code_stands_in_the_man_pages() {
-    let pages = [PAGE, CLONE_PAGE].concat();
-    let names = [
-        "PGCOPYDB_SOURCE_PGURI",
-        "PGCOPYDB_TARGET_PGURI",
-        "PGCOPYDB_SOURCE_PGURI_FILE",
-        "PGCOPYDB_TARGET_PGURI_FILE",
-        "PGCOPYDB_TABLE_JOBS",
-        "PGCOPYDB_INDEX_JOBS",
-        "PGCOPYDB_RESTORE_JOBS",
-        "PGCOPYDB_LARGE_OBJECTS_JOBS",
-        "PGCOPYDB_SPLIT_TABLES_LARGER_THAN",
-        "PGCOPYDB_SPLIT_MAX_PARTS",
-        "PGCOPYDB_ESTIMATE_TABLE_SIZES",
-        "PGCOPYDB_SNAPSHOT",
-        "PGCOPYDB_DROP_IF_EXISTS",
-        "PGCOPYDB_FAIL_FAST",
-        "PGCOPYDB_SKIP_VACUUM",
-        "PGCOPYDB_SKIP_ANALYZE",
-        "PGCOPYDB_SKIP_DB_PROPERTIES",
-        "PGCOPYDB_SKIP_CTID_SPLIT",
-        "PGCOPYDB_SKIP_TABLESPACES",
-        "PGCOPYDB_USE_COPY_BINARY",
-        "PGCOPYDB_LOG_TIME_FORMAT",
-        "PGCOPYDB_LOG_JSON",
-        "PGCOPYDB_LOG_FILENAME",
-        "PGCOPYDB_LOG_JSON_FILE",
-        "TMPDIR",
-        "PGPASSWORD",
-    ];
-    for name in names {
-        assert!(pages.contains(&format!(".It Ev {name}\n")), "{name}");
-    }
-    for code in [0, 1, 2, 3, 4, 5, 6, 7, 10, 12] {
-        assert!(PAGE.contains(&format!(".It {code}\n")), "{code}");
-    }
 }

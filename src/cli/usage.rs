@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::ffi::OsString;
 
 /// Options that take a value and may stand before the command.
-const VALUED_GLOBALS: [&str; 3] = ["--log-level", "--log-format", "--log-file"];
+const VALUED_GLOBALS: [&str; 4] = ["--log-level", "--log-format", "--log-file", "--config"];
 
 /// The command that arguments name, such as `pgcopydb copy db`; without a known one, the program.
 pub(super) fn path_of(arguments: &[OsString]) -> String {

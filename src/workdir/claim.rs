@@ -3,7 +3,7 @@
 //! Runs in the supervisor before anything connects. Whether an earlier run was complete stands in
 //! the ledger and is judged by the prepare process; here only files are looked at.
 
-use super::layout::{KNOWN_NAMES, Layout, make_folder, unusable, write_whole};
+use super::layout::{CONFIG_NAME, KNOWN_NAMES, Layout, make_folder, unusable, write_whole};
 use super::remains::Remains;
 use crate::error::{Error, Result};
 use crate::sys::lock::{self, HeldLock};
@@ -169,7 +169,9 @@ fn is_ours(name: &str) -> bool {
     let service = name
         .strip_prefix("pgcopydb.")
         .and_then(|rest| rest.rsplit_once('.'));
-    KNOWN_NAMES.contains(&name) || service.is_some_and(|(_, end)| end == "pid" || end == "lock")
+    KNOWN_NAMES.contains(&name)
+        || name == CONFIG_NAME
+        || service.is_some_and(|(_, end)| end == "pid" || end == "lock")
 }
 
 fn read_marker(layout: &Layout) -> Result<Option<Marker>> {
@@ -241,6 +243,17 @@ mod tests {
             assert!(error.to_string().contains("precious.txt"), "{error}");
         }
         assert!(layout.top().join("precious.txt").exists());
+    }
+
+    #[test]
+    fn a_configuration_file_is_no_foreign_file_and_survives_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = layout(&folder);
+        make_folder(layout.top()).unwrap();
+        std::fs::write(layout.config(), "table-jobs = 2").unwrap();
+        drop(Claim::take(layout.clone(), Intent::Fresh).unwrap());
+        drop(Claim::take(layout.clone(), Intent::Restart).unwrap());
+        assert!(layout.config().exists());
     }
 
     #[test]

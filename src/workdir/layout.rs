@@ -30,6 +30,9 @@ pub(super) const KNOWN_NAMES: [&str; 13] = [
     "db",
 ];
 
+/// The user's configuration file: it may stand there, and is never removed.
+pub(super) const CONFIG_NAME: &str = "config.toml";
+
 impl Layout {
     /// Paths below `top`; relative ones stay relative.
     pub fn new(top: PathBuf) -> Self {
@@ -44,6 +47,11 @@ impl Layout {
     /// The marker file that says that this directory is ours.
     pub fn marker(&self) -> PathBuf {
         self.top.join("pgcopydb.json")
+    }
+
+    /// The configuration file that the user may have put there.
+    pub fn config(&self) -> PathBuf {
+        self.top.join(CONFIG_NAME)
     }
 
     /// The file whose lock the running supervisor holds.

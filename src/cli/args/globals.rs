@@ -64,7 +64,10 @@ pub(in crate::cli) struct Globals {
     /// Append log lines to this file, too
     #[arg(long, global = true, value_name = "FILE", display_order = 907)]
     pub(in crate::cli) log_file: Option<PathBuf>,
+    /// Configuration file [default: config.toml of the work directory]
+    #[arg(long, global = true, value_name = "FILE", display_order = 908)]
+    pub(in crate::cli) config: Option<PathBuf>,
     /// Print results as JSON
-    #[arg(short = 'J', long, global = true, display_order = 908)]
+    #[arg(short = 'J', long, global = true, display_order = 909)]
     pub(in crate::cli) json: bool,
 }

@@ -14,19 +14,9 @@ pub(super) use globals::{Globals, LogFormat, LogLevel};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Top commands that exist and cannot be used yet.
-pub(super) const NOT_YET: [&str; 12] = [
-    "follow",
-    "snapshot",
-    "compare",
-    "dump",
-    "restore",
-    "list",
-    "stream",
-    "check",
-    "status",
+pub(super) const NOT_YET: [&str; 10] = [
+    "follow", "snapshot", "compare", "dump", "restore", "list", "stream", "check", "status",
     "cutover",
-    "config",
-    "completions",
 ];
 
 /// Commands below `copy` that exist and cannot be used yet.
@@ -79,6 +69,15 @@ pub(super) enum Command {
     /// Attempt to connect to the source and the target
     #[command(help_template = HELP_TEMPLATE)]
     Ping(PingArgs),
+    /// Look at the configuration file and the environment
+    #[command(help_template = HELP_TEMPLATE)]
+    Config {
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
+    },
+    /// Print a script with which a shell completes commands and options
+    #[command(help_template = HELP_TEMPLATE)]
+    Completions(CompletionsArgs),
     /// Print the version
     #[command(help_template = HELP_TEMPLATE)]
     Version,
@@ -93,6 +92,36 @@ pub(super) enum CopyCommand {
     /// Copy an entire database from source to target, as clone does
     #[command(help_template = HELP_TEMPLATE)]
     Db(Box<CloneArgs>),
+}
+
+/// Commands below `config`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the options in effect, and where each of them comes from
+    #[command(help_template = HELP_TEMPLATE)]
+    Show,
+    /// Say whether the configuration file and the environment can be used
+    #[command(help_template = HELP_TEMPLATE)]
+    Check,
+}
+
+/// Shells that completions can be printed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ShellArg {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// Fish.
+    Fish,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL", required = true)]
+    pub(super) shell: ShellArg,
 }
 
 /// Arguments of `ping`.

@@ -157,6 +157,7 @@ mod tests {
             },
             cmdline: String::new(),
             path: String::new(),
+            from_file: None,
         };
         let result = run(&args, &call);
         let text = std::fs::read_to_string(folder.path().join("summary.json")).ok();

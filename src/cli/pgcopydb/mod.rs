@@ -3,6 +3,8 @@
 //! Runs in the main program.
 
 pub(super) mod clone;
+pub(super) mod completions;
+pub(super) mod config;
 pub(super) mod help;
 pub(super) mod ping;
 pub(super) mod version;

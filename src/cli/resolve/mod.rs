@@ -217,7 +217,7 @@ fn copy_format(args: &CloneArgs, binary: bool) -> Result<FormatChoice> {
 }
 
 /// `${TMPDIR:-/tmp}/pgcopydb`.
-fn default_dir(environment: &Environment) -> PathBuf {
+pub(super) fn default_dir(environment: &Environment) -> PathBuf {
     let temporary = environment
         .get_os("TMPDIR")
         .filter(|value| !value.is_empty());

@@ -10,7 +10,7 @@ use std::fmt;
 /// Where a setting comes from; a default is not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Origin {
-    /// An option.
+    /// An option, of the command line or of the configuration file.
     CommandLine,
     /// This variable.
     Environment(&'static str),
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Choice {
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.origin {
-            Origin::CommandLine => write!(f, "{} is set on the command line", self.option),
+            Origin::CommandLine => write!(f, "{} is given", self.option),
             Origin::Environment(name) => write!(f, "{} is set by {name}", self.option),
         }
     }

@@ -159,7 +159,10 @@ fn a_bad_variable_is_an_error_even_where_an_option_overrides_it() {
 fn variables_of_following_do_nothing_without_follow() {
     let read = resolve(
         &[],
-        &[("PGCOPYDB_OUTPUT_PLUGIN", "x"), ("PGCOPYDB_PORT", "x")],
+        &[
+            ("PGCOPYDB_OUTPUT_PLUGIN", "wal2json"),
+            ("PGCOPYDB_PORT", "1"),
+        ],
     )
     .unwrap();
     assert!(read.choices.is_empty() && read.warnings.is_empty());
