@@ -7,6 +7,9 @@
 //! on disk in the JSON files; applied is what the target's replication origin says; all else is a
 //! cache that can be made again.
 
+pub mod change;
 pub mod files;
 pub mod json_line;
+pub mod source_table;
+pub mod transform;
 pub mod txn_index;

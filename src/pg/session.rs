@@ -202,6 +202,7 @@ fn message_of(error: &DbError) -> ServerMessage {
         detail: error.detail().map(str::to_owned),
         hint: error.hint().map(str::to_owned),
         place: error.where_().map(str::to_owned),
+        constraint: error.constraint().map(str::to_owned),
     }
 }
 

@@ -401,6 +401,21 @@ impl Link {
         Ok(())
     }
 
+    /// Writes what the socket takes. When that is nothing, waits until it takes more or has something
+    /// to read, which is then read. Returns how many bytes were taken.
+    pub(super) fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Trouble> {
+        match self.stream.write(&[], bytes)? {
+            Step::Moved(count) => Ok(count),
+            Step::Wants(flags) => {
+                let ready = self.wait(flags | PollFlags::POLLIN)?;
+                if ready.intersects(PollFlags::POLLIN | PollFlags::POLLHUP) {
+                    self.try_fill()?;
+                }
+                Ok(0)
+            }
+        }
+    }
+
     /// Tries to write a farewell, without waiting.
     pub(super) fn farewell(&mut self, bytes: &[u8]) {
         // The server finds out by itself when this fails.

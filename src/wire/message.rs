@@ -23,6 +23,8 @@ pub struct ServerMessage {
     pub hint: Option<String>,
     /// CONTEXT.
     pub place: Option<String>,
+    /// The constraint that was violated.
+    pub constraint: Option<String>,
 }
 
 /// `[SOURCE 1234]`, the start of every message about a session; without the number before the
@@ -65,6 +67,7 @@ impl ServerMessage {
                 b'D' => message.detail = Some(text),
                 b'H' => message.hint = Some(text),
                 b'W' => message.place = Some(text),
+                b'n' => message.constraint = Some(text),
                 _ => {}
             }
         }

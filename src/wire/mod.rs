@@ -9,6 +9,7 @@
 //! startup: [SSLRequest -> S | N] StartupMessage -> R… -> S* K Z        startup.rs, auth.rs, tls.rs
 //! query:   Q -> (T D* | I)? C … -> Z                                   session.rs
 //! copy:    Q -> H (d* c | E) C Z        Q -> G, then d* (c | f) -> C | E, Z      copy_out.rs, copy_in.rs
+//! pipeline: (P | B E | C)* (H | S) -> (1 | 2 | 3 | D* C)* E? Z?                   pipeline.rs
 //! ```
 //! `N`, `S` and `A` can come at any point, `E` at nearly any.
 
@@ -21,6 +22,7 @@ mod dial;
 mod frame;
 mod link;
 mod message;
+mod pipeline;
 mod session;
 mod startup;
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use copy_in::CopyIn;
 pub use copy_out::CopyOut;
 pub use dial::socket_folder;
 pub use message::{ServerMessage, prefix};
+pub use pipeline::{Outcome, Pipeline, Reply, Requests};
 pub use session::{Session, StatementResult};
 
 use std::sync::atomic::{AtomicBool, Ordering};

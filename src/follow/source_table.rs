@@ -1,0 +1,109 @@
+//! What is known of the source's tables: what tells a row, which columns are computed, what is left out.
+//!
+//! Pure but for one small file, `tables.json` beside the change data, which setup writes and transform
+//! and apply read: `test_decoding` does not say which columns are a table's replica identity.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Name of the file in the folder of change data.
+pub const FILE_NAME: &str = "tables.json";
+
+/// What tells a row of a table in changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// These columns.
+    Key(Vec<String>),
+    /// All of them.
+    Full,
+    /// Nothing: updates and deletes cannot be applied.
+    Nothing,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Computed by the server, stored or virtual.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generated: bool,
+}
+
+/// A table, partitions included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceTable {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// What tells a row.
+    pub identity: Identity,
+    /// Of a partition: schema and name of the table at the top.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<(String, String)>,
+    /// Its changes are left out, as filters say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub excluded: bool,
+}
+
+/// The tables by name.
+#[derive(Clone, Debug, Default)]
+pub struct SourceTables {
+    by_schema: HashMap<String, HashMap<String, SourceTable>>,
+}
+
+impl FromIterator<SourceTable> for SourceTables {
+    fn from_iter<I: IntoIterator<Item = SourceTable>>(tables: I) -> Self {
+        let mut all = Self::default();
+        for table in tables {
+            all.by_schema
+                .entry(table.schema.clone())
+                .or_default()
+                .insert(table.name.clone(), table);
+        }
+        all
+    }
+}
+
+impl SourceTables {
+    /// The table of that name.
+    pub fn get(&self, schema: &str, name: &str) -> Option<&SourceTable> {
+        self.by_schema.get(schema)?.get(name)
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.by_schema.is_empty()
+    }
+
+    /// Reads the file of a folder of change data; nothing is known where there is none.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE_NAME);
+        let unusable = |why: String| {
+            Error::bad_state(format!("could not read \"{}\": {why}", path.display()))
+                .hint("Run pgcopydb stream setup again.")
+        };
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(unusable(error.to_string())),
+        };
+        let tables: Vec<SourceTable> =
+            serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
+        Ok(tables.into_iter().collect())
+    }
+}
+
+/// The file's content for these tables.
+pub fn to_json(tables: &[SourceTable]) -> Result<Vec<u8>> {
+    serde_json::to_vec(tables)
+        .map_err(|error| Error::internal(format!("could not write down the tables: {error}")))
+}

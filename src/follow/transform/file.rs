@@ -1,0 +1,190 @@
+//! Where the lines come from and go to: files, pipes, standard input and output.
+//!
+//! Runs in the transform process, and in the main program for `stream transform`. An SQL file appears
+//! whole or not at all: `.partial`, fsync, rename. A file is read twice, so that BEGIN lines can tell
+//! the end LSN of their transaction.
+
+use super::{Counts, End, Transform};
+use crate::error::{Context, Error, Result};
+use crate::follow::json_line::JsonLine;
+use crate::follow::source_table::SourceTables;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Buffers of files.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// How to transform.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// What is known of the source's tables.
+    pub tables: &'a SourceTables,
+    /// Keep updates that change nothing.
+    pub keep_no_op: bool,
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::bad_state(format!("could not {what} \"{}\": {error}", path.display()))
+        .hint("Check the path, its permissions and the space there.")
+}
+
+/// Reads a line; false at the end. A last line without its newline was not written whole: it is left out.
+fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
+    line.clear();
+    line.shrink_to(4 << 20);
+    input.read_until(b'\n', line)?;
+    if line.pop() != Some(b'\n') {
+        if !line.is_empty() {
+            log::warn!("The last line is not complete and is left out");
+        }
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+fn starts(line: &[u8], action: u8) -> bool {
+    line.strip_prefix(b"{\"action\":\"")
+        .is_some_and(|rest| rest.starts_with(&[action, b'"']))
+}
+
+/// For each transaction that begins in the file, in order: its end, if it is in the file, too.
+fn ends_of(input: &mut impl BufRead) -> std::io::Result<VecDeque<Option<End>>> {
+    let mut ends = VecDeque::new();
+    let mut open = false;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        line.shrink_to(4 << 20);
+        input.read_until(b'\n', &mut line)?;
+        if line.pop() != Some(b'\n') {
+            return Ok(ends);
+        }
+        if starts(&line, b'B') {
+            ends.push_back(None);
+            open = true;
+        } else if starts(&line, b'R') {
+            open = false;
+        } else if starts(&line, b'C') && std::mem::take(&mut open) {
+            let text = std::str::from_utf8(&line).unwrap_or("");
+            if let (Ok(line), Some(end)) = (JsonLine::parse(text), ends.back_mut()) {
+                *end = Some(End {
+                    lsn: line.lsn.to_string(),
+                    timestamp: line.timestamp.as_deref().unwrap_or("").to_owned(),
+                });
+            }
+        }
+    }
+}
+
+fn utf8(line: &[u8]) -> Result<&str> {
+    std::str::from_utf8(line).map_err(|_| {
+        Error::bad_state("a line of change data is not UTF-8")
+            .hint("The source's encoding cannot be followed with this output plugin; use pgoutput.")
+    })
+}
+
+/// Transforms one file into another, which appears whole or not at all.
+pub fn transform_file(json: &Path, sql: &Path, options: Options<'_>) -> Result<Counts> {
+    log::info!(
+        "Transforming JSON file \"{}\" into SQL file \"{}\"",
+        json.display(),
+        sql.display()
+    );
+    let open = || File::open(json).map_err(|error| failed("open", json, &error));
+    let unreadable = |error: std::io::Error| failed("read", json, &error);
+    let mut input = BufReader::with_capacity(BUFFER_BYTES, open()?);
+    let ends = ends_of(&mut input).map_err(unreadable)?;
+    let mut input = BufReader::with_capacity(BUFFER_BYTES, open()?);
+    let partial = with_ending(sql, ".partial");
+    let output = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&partial)
+        .map_err(|error| failed("write", &partial, &error))?;
+    let mut transform = Transform::new(
+        BufWriter::with_capacity(BUFFER_BYTES, output),
+        options.tables,
+        options.keep_no_op,
+    );
+    transform.ends = ends;
+    let mut line = Vec::new();
+    let mut number = 0_u64;
+    while next_line(&mut input, &mut line).map_err(unreadable)? {
+        number += 1;
+        utf8(&line)
+            .and_then(|text| transform.line(text))
+            .context(|| format!("line {number} of \"{}\"", json.display()))?;
+    }
+    let (counts, continued) = transform.finish()?;
+    let output = transform
+        .out
+        .into_inner()
+        .map_err(|error| failed("write", &partial, error.error()))?;
+    output
+        .sync_all()
+        .map_err(|error| failed("write", &partial, &error))?;
+    std::fs::rename(&partial, sql).map_err(|error| failed("rename", &partial, &error))?;
+    let folder = sql.parent().unwrap_or_else(|| Path::new("."));
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    for one in continued {
+        let text = format!(
+            "{{\"xid\":{},\"commit_lsn\":\"{}\",\"timestamp\":\"{}\"}}\n",
+            one.xid, one.end.lsn, one.end.timestamp
+        );
+        let path = folder.join(format!("{}.json", one.xid));
+        // For people and for the existing program; nothing of ours reads it.
+        std::fs::write(&path, text).map_err(|error| failed("write", &path, &error))?;
+    }
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| failed("write", folder, &error))?;
+    log::info!(
+        "Transformed {} JSON messages into SQL file \"{}\"",
+        counts.messages,
+        sql.display()
+    );
+    Ok(counts)
+}
+
+/// Transforms what comes in until it ends. What is written can be read at once.
+pub fn transform_stream(
+    input: &mut impl BufRead,
+    output: impl Write,
+    options: Options<'_>,
+) -> Result<Counts> {
+    let unreadable = |error: std::io::Error| {
+        Error::bad_state(format!("could not read JSON lines: {error}"))
+            .hint("Look at the program that writes them.")
+    };
+    let mut transform = Transform::new(
+        BufWriter::with_capacity(BUFFER_BYTES, output),
+        options.tables,
+        options.keep_no_op,
+    );
+    transform.eager = true;
+    let mut line = Vec::new();
+    let mut number = 0_u64;
+    while next_line(input, &mut line).map_err(unreadable)? {
+        number += 1;
+        utf8(&line)
+            .and_then(|text| transform.line(text))
+            .context(|| format!("line {number} of the input"))?;
+    }
+    Ok(transform.finish()?.0)
+}
+
+/// The path with an ending behind its name.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
