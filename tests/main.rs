@@ -13,6 +13,7 @@
 mod cli;
 mod clone;
 mod drift;
+mod looking;
 mod lost;
 mod refuse;
 mod resume;

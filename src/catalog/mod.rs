@@ -11,10 +11,11 @@ pub mod sentinel;
 mod setup;
 mod step;
 pub mod unit;
+mod view;
 
 pub use open::{Ledger, sqlite_error};
 pub use process::{Activity, Backends};
-pub use run::{PastRun, Run};
+pub use run::{LastRun, PastRun, Run};
 pub use sentinel::{CdcStatus, Sentinel};
 pub use setup::Setup;
 pub use step::{Step, Timing};

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long a process waits for another one's write transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 /// `PRAGMA user_version` of the ledger's layout.
-const LAYOUT_VERSION: i32 = 1;
+pub(super) const LAYOUT_VERSION: i32 = 1;
 /// Statements that a process keeps prepared.
 const PREPARED_MAX: usize = 64;
 
@@ -62,6 +62,11 @@ impl Ledger {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         connection.set_prepared_statement_cache_capacity(PREPARED_MAX);
         Ok(Self { connection })
+    }
+
+    /// A ledger that is read over this connection.
+    pub(super) fn of(connection: Connection) -> Self {
+        Self { connection }
     }
 
     fn prepare_layout(&self) -> Result<()> {

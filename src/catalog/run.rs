@@ -25,6 +25,58 @@ pub enum PastRun {
     Complete,
 }
 
+/// The last run of a work directory, as it stands in the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastRun {
+    /// Its number, from 1.
+    pub id: i64,
+    /// What was begun, such as `clone`.
+    pub command: String,
+    /// The process that supervised it.
+    pub pid: i64,
+    /// Epoch milliseconds.
+    pub started_at: i64,
+    /// Epoch milliseconds; `None`: it goes on, or was killed.
+    pub finished_at: Option<i64>,
+    /// It read in one snapshot.
+    pub consistent: bool,
+    /// That snapshot.
+    pub snapshot: Option<String>,
+    /// `done`, `failed` or `stopped`; `None` as above.
+    pub outcome: Option<String>,
+    /// The command line that was logged last, without secrets.
+    pub cmdline: Option<String>,
+}
+
+impl LastRun {
+    /// The last run, when there was one.
+    pub fn read(ledger: &Ledger) -> Result<Option<Self>> {
+        ledger
+            .connection()
+            .query_row(
+                "select id, command, pid, started_at, finished_at, consistent, snapshot, outcome,
+                        (select cmdline from command_log order by id desc limit 1)
+                   from run order by id desc limit 1",
+                [],
+                |row| {
+                    Ok(Self {
+                        id: row.get(0)?,
+                        command: row.get(1)?,
+                        pid: row.get(2)?,
+                        started_at: row.get(3)?,
+                        finished_at: row.get(4)?,
+                        consistent: row.get(5)?,
+                        snapshot: row.get(6)?,
+                        outcome: row.get(7)?,
+                        cmdline: row.get(8)?,
+                    })
+                },
+            )
+            .optional()
+            .map_err(|error| sqlite_error("read", &error))
+    }
+}
+
 impl Run {
     /// What came of the runs before.
     pub fn past(ledger: &Ledger) -> Result<PastRun> {

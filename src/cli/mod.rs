@@ -118,7 +118,16 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
         Some(Command::Config {
             command: Some(command),
         }) => finish_plain(pgcopydb::config::run(command, &call)),
-        None | Some(Command::Copy { command: None } | Command::Config { command: None }) => {
+        Some(Command::List {
+            command: Some(command),
+        }) => logged(&call, |call| pgcopydb::list::run(&command, call)),
+        Some(Command::Status(args)) => logged(&call, |call| pgcopydb::status::run(&args, call)),
+        None
+        | Some(
+            Command::Copy { command: None }
+            | Command::Config { command: None }
+            | Command::List { command: None },
+        ) => {
             output::to_stderr(&pgcopydb::help::expected_command(&call.path));
             ExitCode::FAILURE
         }
@@ -163,15 +172,20 @@ fn refuse_not_yet(matches: &clap::ArgMatches) -> Result<()> {
         Err(Error::bad_args(format!("{path} is not supported yet"))
             .hint("See \"pgcopydb help\" for the commands of this version."))
     };
+    let below = |group: &str| match group {
+        "copy" => &args::COPY_NOT_YET[..],
+        "list" => &args::LIST_NOT_YET[..],
+        _ => &[],
+    };
     match matches.subcommand() {
         Some((name, _)) if args::NOT_YET.contains(&name) => refuse(format!("pgcopydb {name}")),
-        Some(("copy", copy)) => match copy.subcommand_name() {
-            Some(name) if args::COPY_NOT_YET.contains(&name) => {
-                refuse(format!("pgcopydb copy {name}"))
+        Some((group, matches)) => match matches.subcommand_name() {
+            Some(name) if below(group).contains(&name) => {
+                refuse(format!("pgcopydb {group} {name}"))
             }
             _ => Ok(()),
         },
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

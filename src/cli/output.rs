@@ -7,16 +7,22 @@ use std::io::{ErrorKind, Write};
 
 /// Writes a result. A reader that went away is no error; any other failure is one (`BadState`).
 pub(super) fn to_stdout(text: &str) -> Result<()> {
+    to_reader(text).map(|_| ())
+}
+
+/// The same; false: the reader went away.
+pub(super) fn to_reader(text: &str) -> Result<bool> {
     let mut stdout = std::io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::new(
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::new(
             Kind::BadState,
             format!("could not write to standard output: {error}"),
         )),
-        _ => Ok(()),
     }
 }
 

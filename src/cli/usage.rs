@@ -88,11 +88,7 @@ fn unknown(path: &str, argument: &str) -> String {
         return format!("unexpected argument \"{argument}\"");
     }
     let long = argument.trim_start_matches('-');
-    let known_elsewhere = args::tree().find_subcommand("clone").is_some_and(|clone| {
-        clone
-            .get_arguments()
-            .any(|known| known.get_long() == Some(long))
-    });
+    let known_elsewhere = has_option(&args::tree(), long);
     if known_elsewhere {
         format!("option {argument} is not used by \"{path}\"")
     } else if is_ambiguous(path, long) {
@@ -100,6 +96,16 @@ fn unknown(path: &str, argument: &str) -> String {
     } else {
         format!("unknown option \"{argument}\"")
     }
+}
+
+/// Whether a command, or one below it, has that option.
+fn has_option(command: &clap::Command, long: &str) -> bool {
+    command
+        .get_arguments()
+        .any(|known| known.get_long() == Some(long))
+        || command
+            .get_subcommands()
+            .any(|command| has_option(command, long))
 }
 
 fn is_ambiguous(path: &str, long: &str) -> bool {

@@ -51,14 +51,19 @@ pub fn json(summary: &Summary, outcome: Outcome) -> Result<String> {
             "line": line,
         })).collect::<Vec<Value>>(),
     });
+    pretty(&document)
+}
+
+/// A document, indented as people's scripts know it, with a final newline.
+pub fn pretty(document: &Value) -> Result<String> {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
     document
         .serialize(&mut serializer)
-        .map_err(|error| Error::internal(format!("could not write the summary: {error}")))?;
+        .map_err(|error| Error::internal(format!("could not print a document: {error}")))?;
     out.push(b'\n');
-    String::from_utf8(out).map_err(|_| Error::internal("the summary is not UTF-8"))
+    String::from_utf8(out).map_err(|_| Error::internal("a document is not UTF-8"))
 }
 
 fn table(table: &TableFigures) -> Value {

@@ -1,14 +1,19 @@
-//! What a run has to show: the summary as tables and as JSON, and the progress line.
+//! What a run has to show: the summary as tables and as JSON, its progress, the state of a work
+//! directory.
 //!
-//! Runs in the main program at the end of a run, and in the progress leaf. Reads the ledger only, and
+//! Runs in the main program, and in the progress leaf. Reads the ledger only, and
 //! writes nothing but the progress line; the caller prints the texts.
 
+mod figures;
 mod json;
+pub mod list_progress;
 mod progress;
+pub mod status;
 mod summary;
 mod table;
 
-pub use json::{Outcome, json};
-pub use progress::{Figures, ProgressLine, Tracker, draw_loop, render};
+pub use figures::{AtWork, Figures, IndexAtWork, Progress, TableAtWork};
+pub use json::{Outcome, json, pretty};
+pub use progress::{Tracker, draw_loop, render};
 pub use summary::{Build, StepFigures, Summary, TableFigures, Workers};
-pub use table::text;
+pub use table::{steps, text};

@@ -1,10 +1,9 @@
 //! The progress line: one line on the terminal, drawn anew each second.
 //!
-//! Runs in the progress leaf. Reads the ledger, writes standard error, each line in one write. Bytes
-//! of what is not copied yet are sizes on the source's disk, so that the total is a guess until the
-//! end; what is done never runs backwards.
+//! Runs in the progress leaf. Reads the ledger, writes standard error, each line in one write.
 
-use crate::catalog::{Ledger, sqlite_error};
+use super::figures::Figures;
+use crate::catalog::Ledger;
 use crate::error::Result;
 use crate::sys::clock;
 use crate::units::{pretty_bytes, pretty_ms, pretty_rate};
@@ -19,82 +18,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const SAMPLES_MAX: usize = 30;
 /// Rate below which no end can be foretold, bytes a second.
 const RATE_MIN: u64 = 1;
-
-/// What the line shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Tables copied.
-    pub tables_done: u64,
-    /// Tables to copy.
-    pub tables_total: u64,
-    /// Bytes copied.
-    pub bytes_done: u64,
-    /// Bytes to copy, a guess.
-    pub bytes_total: u64,
-    /// Indexes built.
-    pub indexes_done: u64,
-    /// Indexes to build.
-    pub indexes_total: u64,
-    /// Bytes a second, lately.
-    pub rate: u64,
-}
-
-/// Reads figures from the ledger.
-#[derive(Debug)]
-pub struct ProgressLine;
-
-/// One row for all tables: of each one, units of its last plan; a unit that is not done counts with
-/// its share of the table's size, and has moved at most that much.
-const READ: &str = "
-with copy as (
-    select u.id, u.table_oid, u.state, u.bytes,
-           max(t.bytes, 0) / count(*) over (partition by u.table_oid) as guess
-      from unit u join s_table t on t.oid = u.table_oid
-     where u.kind = 'copy'
-       and u.plan = (select max(plan) from unit last
-                      where last.kind = 'copy' and last.table_oid = u.table_oid)
-), figure as (
-    select c.table_oid, c.state in ('done', 'skipped') as is_done,
-           case when c.state in ('done', 'skipped') then c.bytes
-                when c.state = 'running' then min(c.guess, coalesce(
-                    (select max(p.bytes) from process p where p.unit_id = c.id), 0))
-                else 0 end as moved,
-           case when c.state in ('done', 'skipped') then c.bytes else c.guess end as size
-      from copy c
-), by_table as (
-    select min(is_done) as is_done, sum(moved) as moved, sum(size) as size
-      from figure group by table_oid
-)
-select coalesce(sum(is_done), 0), count(*), coalesce(sum(moved), 0), coalesce(sum(size), 0),
-       (select count(*) from unit where kind = 'index' and state in ('done', 'skipped')),
-       (select count(*) from unit where kind = 'index')
-  from by_table";
-
-impl ProgressLine {
-    /// Reads the figures of this moment, without a rate.
-    pub fn read(ledger: &Ledger) -> Result<Figures> {
-        let figure = |row: &rusqlite::Row<'_>, column: usize| -> rusqlite::Result<u64> {
-            Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
-        };
-        ledger
-            .connection()
-            .prepare_cached(READ)
-            .and_then(|mut statement| {
-                statement.query_row([], |row| {
-                    Ok(Figures {
-                        tables_done: figure(row, 0)?,
-                        tables_total: figure(row, 1)?,
-                        bytes_done: figure(row, 2)?,
-                        bytes_total: figure(row, 3)?,
-                        indexes_done: figure(row, 4)?,
-                        indexes_total: figure(row, 5)?,
-                        rate: 0,
-                    })
-                })
-            })
-            .map_err(|error| sqlite_error("read", &error))
-    }
-}
 
 /// Remembers earlier figures: for the rate, and so that nothing runs backwards.
 #[derive(Debug, Default)]
@@ -152,18 +75,17 @@ pub fn render(figures: &Figures, width: usize) -> String {
     parts.push(format!("{}/{} indexes", f.indexes_done, f.indexes_total));
     if f.rate >= RATE_MIN && f.bytes_done < f.bytes_total {
         let left_ms = (f.bytes_total - f.bytes_done).saturating_mul(1000) / f.rate;
-        let left_ms = if left_ms < 10_000 {
-            left_ms / 1000 * 1000
-        } else {
-            left_ms
-        };
-        let left = match left_ms {
-            0..10_000 => format!("{}s", left_ms / 1000),
-            _ => pretty_ms(left_ms).trim_start().to_owned(),
-        };
-        parts.push(format!("copy ends in about {left}"));
+        parts.push(format!("copy ends in about {}", about(left_ms)));
     }
     parts.join(", ").chars().take(width).collect()
+}
+
+/// A time to come, without the milliseconds that nobody can foretell.
+pub(super) fn about(left_ms: u64) -> String {
+    match left_ms {
+        0..10_000 => format!("{}s", left_ms / 1000),
+        _ => pretty_ms(left_ms).trim_start().to_owned(),
+    }
 }
 
 /// Draws the line each second until `nap` ends it with an error, which is returned once the line is
@@ -176,7 +98,7 @@ pub fn draw_loop(
     let ledger = Ledger::open_read_only(ledger_path)?;
     let mut tracker = Tracker::default();
     let result = loop {
-        let figures = match ProgressLine::read(&ledger) {
+        let figures = match Figures::read(&ledger) {
             Ok(figures) => tracker.add(clock::epoch_ms(), figures),
             Err(error) => break Err(error),
         };
@@ -211,6 +133,7 @@ mod tests {
             indexes_done: 3,
             indexes_total: 80,
             rate,
+            ..Figures::default()
         }
     }
 
@@ -238,41 +161,5 @@ mod tests {
             tracker.add(5000 + second * 1000, figures(5000, 0));
         }
         assert_eq!(tracker.add(70_000, figures(5000, 0)).rate, 0);
-    }
-
-    #[test]
-    fn running_units_count_with_what_they_moved_but_not_more_than_their_share() {
-        let ledger = Ledger::in_memory().unwrap();
-        ledger
-            .connection()
-            .execute_batch(
-                "insert into s_table (oid, nspname, relname, qname, relkind, amname, persistence,
-                    filenode, relpages, bytes, main_bytes, reltuples) values
-                    (1, 's', 'a', 's.a', 'r', 'heap', 'p', 1, 1, 1000, 1000, 5),
-                    (2, 's', 'b', 's.b', 'r', 'heap', 'p', 1, 1, 400, 400, 5);
-                 insert into unit (id, kind, state, table_oid, object, plan, bytes) values
-                    (1, 'copy', 'done', 1, 1, 2, 300), (2, 'copy', 'running', 1, 2, 2, 0),
-                    (3, 'copy', 'todo', 1, 0, 1, 0), (4, 'copy', 'done', 2, 0, 0, 444),
-                    (5, 'index', 'done', 2, 9, 0, 0), (6, 'index', 'waiting', 1, 8, 0, 0);
-                 insert into process (role, worker, pid, run_id, title, unit_id, bytes)
-                    values ('copy', 1, 7, 1, '', 2, 100), ('copy', 2, 8, 1, '', 4, 999);",
-            )
-            .unwrap();
-        let read = ProgressLine::read(&ledger).unwrap();
-        let expected = Figures {
-            tables_done: 1,
-            tables_total: 2,
-            bytes_done: 844,
-            bytes_total: 1244,
-            indexes_done: 1,
-            indexes_total: 2,
-            rate: 0,
-        };
-        assert_eq!(read, expected);
-        ledger
-            .connection()
-            .execute("update process set bytes = 9999", [])
-            .unwrap();
-        assert_eq!(ProgressLine::read(&ledger).unwrap().bytes_done, 1244);
     }
 }

@@ -25,6 +25,30 @@ pub struct Workers {
     pub vacuum: u32,
 }
 
+impl Workers {
+    /// As many as the last run has started, where nothing else tells; jobs of `pg_restore` leave no
+    /// trace.
+    pub fn seen(ledger: &Ledger) -> Result<Self> {
+        let started = rows(
+            ledger,
+            "select role, count(*) from process group by role",
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        );
+        let started: BTreeMap<String, u32> = started
+            .map_err(|error| sqlite_error("read", &error))?
+            .into_iter()
+            .collect();
+        let of = |role: &str| started.get(role).copied().unwrap_or(0);
+        Ok(Self {
+            table: of("copy"),
+            index: of("index"),
+            restore: 0,
+            blob: of("blob"),
+            vacuum: of("vacuum"),
+        })
+    }
+}
+
 /// One line of the steps table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepFigures {

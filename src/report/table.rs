@@ -86,7 +86,7 @@ fn tables(tables: &[TableFigures]) -> String {
 }
 
 /// The table of steps, with the total below a second rule.
-fn steps(steps: &[StepFigures]) -> String {
+pub fn steps(steps: &[StepFigures]) -> String {
     let line = |cells: [&str; 5]| {
         let [label, connection, duration, transfer, concurrency] = cells;
         format!(

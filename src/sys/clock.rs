@@ -26,7 +26,12 @@ pub fn epoch_ms() -> i64 {
 /// only the milliseconds.
 pub fn local_time(format: &str) -> String {
     let now = epoch_ms();
-    let seconds: libc::time_t = now / 1000;
+    format!("{}.{:03}", local_time_at(now, format), now % 1000)
+}
+
+/// The local time of a moment, epoch milliseconds, in a strftime format; an unusable one gives nothing.
+pub fn local_time_at(epoch_ms: i64, format: &str) -> String {
+    let seconds: libc::time_t = epoch_ms / 1000;
     let mut broken_down = std::mem::MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are valid for the call, which fills the struct or returns null.
     let filled = unsafe { libc::localtime_r(&raw const seconds, broken_down.as_mut_ptr()) };
@@ -46,11 +51,7 @@ pub fn local_time(format: &str) -> String {
             )
         };
     }
-    format!(
-        "{}.{:03}",
-        String::from_utf8_lossy(&buffer[..length]),
-        now % 1000
-    )
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
 }
 
 #[cfg(test)]

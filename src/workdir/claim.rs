@@ -123,7 +123,7 @@ fn in_use(layout: &Layout) -> Error {
     .hint("Wait for that run, stop it, or give another directory with --dir.")
 }
 
-fn check_folder(layout: &Layout) -> Result<()> {
+pub(super) fn check_folder(layout: &Layout) -> Result<()> {
     let top = layout.top();
     let status =
         std::fs::symlink_metadata(top).map_err(|error| unusable("look at", top, &error))?;
@@ -149,7 +149,7 @@ fn check_folder(layout: &Layout) -> Result<()> {
 }
 
 /// Names at the top that neither we nor the existing program put there.
-fn foreign_names(layout: &Layout) -> Result<Vec<String>> {
+pub(super) fn foreign_names(layout: &Layout) -> Result<Vec<String>> {
     let entries =
         std::fs::read_dir(layout.top()).map_err(|error| unusable("read", layout.top(), &error))?;
     let mut foreign: Vec<String> = entries
@@ -174,7 +174,7 @@ fn is_ours(name: &str) -> bool {
         || service.is_some_and(|(_, end)| end == "pid" || end == "lock")
 }
 
-fn read_marker(layout: &Layout) -> Result<Option<Marker>> {
+pub(super) fn read_marker(layout: &Layout) -> Result<Option<Marker>> {
     let path = layout.marker();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

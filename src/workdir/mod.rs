@@ -1,12 +1,15 @@
 //! The work directory: its paths, who may use it, what an earlier run left there.
 //!
-//! Runs in the supervisor before its first fork; leaves only use [`Layout`]. Never opens the ledger
+//! Runs in the supervisor before its first fork, and in commands that only [`Look`]; leaves only use
+//! [`Layout`]. Never opens the ledger
 //! and never removes a file that is not ours.
 
 mod claim;
 mod layout;
+mod look;
 mod remains;
 
 pub use claim::{Claim, Intent, Marker};
 pub use layout::Layout;
+pub use look::{Holder, Holds, Look, Sizes};
 pub use remains::Remains;

@@ -244,6 +244,19 @@ create table process (
     primary key (role, worker)
 );
 
+-- A unit that is given back keeps the highest figure it had, so that progress never runs backwards; once it
+-- is done, its bytes are those of the try that counts.
+create trigger process_keeps_highest before update of unit_id on process
+    when old.unit_id is not null and old.bytes > 0
+begin
+    update unit set bytes = max(bytes, old.bytes) where id = old.unit_id and state <> 'done';
+end;
+create trigger process_leaves_highest before delete on process
+    when old.unit_id is not null and old.bytes > 0
+begin
+    update unit set bytes = max(bytes, old.bytes) where id = old.unit_id and state <> 'done';
+end;
+
 -- Marks of steps that are not made of units: dumped, pre-data, post-data, sequences, ...
 create table mark (name text primary key, run_id integer not null, at integer not null, detail text);
 

@@ -6,17 +6,18 @@
 
 pub(super) mod clone;
 mod globals;
+pub(super) mod list;
 pub(super) mod value;
 
 pub(super) use clone::{CloneArgs, ConnectionArgs};
 pub(super) use globals::{Globals, LogFormat, LogLevel};
+pub(super) use list::{DirArgs, ListCommand};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Top commands that exist and cannot be used yet.
-pub(super) const NOT_YET: [&str; 10] = [
-    "follow", "snapshot", "compare", "dump", "restore", "list", "stream", "check", "status",
-    "cutover",
+pub(super) const NOT_YET: [&str; 8] = [
+    "follow", "snapshot", "compare", "dump", "restore", "stream", "check", "cutover",
 ];
 
 /// Commands below `copy` that exist and cannot be used yet.
@@ -30,6 +31,19 @@ pub(super) const COPY_NOT_YET: [&str; 9] = [
     "sequences",
     "indexes",
     "constraints",
+];
+
+/// Commands below `list` that exist and cannot be used yet.
+pub(super) const LIST_NOT_YET: [&str; 9] = [
+    "databases",
+    "extensions",
+    "collations",
+    "tables",
+    "table-parts",
+    "sequences",
+    "indexes",
+    "depends",
+    "schema",
 ];
 
 /// Layout of every help text, in front of which the command's path is put: two lines, then options.
@@ -78,6 +92,15 @@ pub(super) enum Command {
     /// Print a script with which a shell completes commands and options
     #[command(help_template = HELP_TEMPLATE)]
     Completions(CompletionsArgs),
+    /// What there is on the source, and how far a run is
+    #[command(help_template = HELP_TEMPLATE)]
+    List {
+        #[command(subcommand)]
+        command: Option<ListCommand>,
+    },
+    /// Print what a work directory holds, and how to go on
+    #[command(help_template = HELP_TEMPLATE)]
+    Status(DirArgs),
     /// Print the version
     #[command(help_template = HELP_TEMPLATE)]
     Version,
@@ -136,6 +159,7 @@ pub(super) fn tree() -> clap::Command {
     Root::command()
         .subcommands(NOT_YET.map(refused))
         .mut_subcommand("copy", |copy| copy.subcommands(COPY_NOT_YET.map(refused)))
+        .mut_subcommand("list", |list| list.subcommands(LIST_NOT_YET.map(refused)))
 }
 
 /// A command whose arguments do not matter, as it is refused with any.

@@ -216,6 +216,11 @@ fn copy_format(args: &CloneArgs, binary: bool) -> Result<FormatChoice> {
     }
 }
 
+/// The work directory of a command that only looks.
+pub(super) fn dir(given: Option<&PathBuf>, environment: &Environment) -> PathBuf {
+    given.map_or_else(|| default_dir(environment), PathBuf::clone)
+}
+
 /// `${TMPDIR:-/tmp}/pgcopydb`.
 pub(super) fn default_dir(environment: &Environment) -> PathBuf {
     let temporary = environment
