@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::program::{lives, signal};
 use crate::support::servers::{GATED, lonely_pair};
 use crate::support::{PATIENCE, Pair, Running, WorkDir, pair, within};
 
@@ -121,6 +122,29 @@ fn the_last_restore_is_done_again_too() {
     let run = pair.start(&work, &[]);
     pair.wait_for_gate(&run);
     assert_ne!(end_on_target(&pair, "application_name like '% tool %'"), 0);
+    drop(gate);
+    arrives(&pair, run);
+}
+
+#[test]
+fn what_a_killed_restore_had_started_goes_with_it() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    pair.in_source(
+        "alter table gated drop constraint gated_id_check;
+         create materialized view seen as select id from gated where gate(id);
+         create materialized view seen_too as select id from gated where gate(id)",
+    );
+    let gate = pair.gate();
+    let run = pair.start(&work, &["--restore-jobs", "2"]);
+    pair.wait_for_gate(&run);
+    let two = || run.children_named("pg_restore").len() > 2;
+    assert!(within(PATIENCE, two), "{}", run.said());
+    let tools = run.children_named("pg_restore");
+    let leaf = run.children_named("pgcopydb: restore post-data");
+    assert_eq!(leaf.len(), 1, "{}", run.said());
+    signal(leaf[0], nix::sys::signal::Signal::SIGKILL);
+    let gone = || !tools.iter().any(|pid| lives(*pid));
+    assert!(within(PATIENCE, gone), "{tools:?}: {}", run.said());
     drop(gate);
     arrives(&pair, run);
 }

@@ -54,6 +54,9 @@ const TESTS: &[Test] = &[
         "a_crashed_leaf_is_told_from_a_failed_one",
         a_crashed_leaf_is_told_from_a_failed_one,
     ),
+    ("what_a_killed_leaf_s_tool_had_started_goes_too", {
+        what_a_killed_leaf_s_tool_had_started_goes_too
+    }),
     ("a_stop_ends_a_willing_leaf_at_once", {
         a_stop_ends_a_willing_leaf_at_once
     }),
@@ -404,6 +407,41 @@ fn a_crashed_leaf_is_told_from_a_failed_one() {
         lines[0].starts_with("crashed: ") && lines[0].contains("SIGKILL"),
         "{lines:?}"
     );
+}
+
+/// Processes whose command line holds that text.
+fn running(text: &str) -> usize {
+    let listing = std::fs::read_dir("/proc").unwrap();
+    let paths = listing.map(|entry| entry.unwrap().path().join("cmdline"));
+    paths
+        .filter_map(|path| std::fs::read(path).ok())
+        .filter(|line| String::from_utf8_lossy(line).contains(text))
+        .count()
+}
+
+fn what_a_killed_leaf_s_tool_had_started_goes_too() {
+    const SLEEP: &str = "86399.5";
+    let (lines, _) = supervise(
+        |_| {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", "sleep 86399.5 & sleep 86399.5"]);
+            pgcopydb::sys::tool::prepare(&mut shell);
+            #[allow(
+                clippy::zombie_processes,
+                reason = "this process dies before the shell, which is the point"
+            )]
+            let _tool = shell.spawn().expect("a shell");
+            let since = Instant::now();
+            while running(SLEEP) < 3 && since.elapsed() < PATIENCE {
+                clock::nap(Duration::from_millis(5));
+            }
+            kill(Pid::this(), Signal::SIGKILL).expect("a signal to ourselves");
+            Ok(())
+        },
+        false,
+    );
+    assert!(lines[0].starts_with("crashed: "), "{lines:?}");
+    assert_eq!(running(SLEEP), 0, "of a tool whose leaf was killed");
 }
 
 fn a_stop_ends_a_willing_leaf_at_once() {

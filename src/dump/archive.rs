@@ -6,7 +6,8 @@
 
 use crate::conninfo::ToolSettings;
 use crate::dump::archive_list::{Entry, Section, assign_sections, parse, parse_dump_ids};
-use crate::dump::run::{StdoutTo, ToolOutcome, ToolRun, check};
+use crate::dump::run::{StdoutTo, ToolOutcome, ToolRun};
+use crate::dump::said::check;
 use crate::dump::tools::Tools;
 use crate::error::{Error, Kind, Result};
 use crate::units::Side;
@@ -243,27 +244,48 @@ impl ArchiveRun<'_> {
     /// left in the folder, else from `pg_restore`, which leaves them there. `--verbose` alone tells
     /// dependencies, but ignores `--section`, so `pg_restore` is asked three times.
     pub fn list(&self) -> Result<Vec<Entry>> {
-        let text = |path: &Path, options: &[&str]| match std::fs::read(path) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(_) => self.list_to(path, options),
+        let of_section = |section: Section| {
+            (
+                self.dir.out_list(section),
+                format!("--section={}", section.name()),
+            )
         };
-        let whole = self.dir.dir.join("toc-out.list");
-        let mut entries = parse(&text(&whole, &["--verbose"])?)?;
-        let ids_of = |section: Section| -> Result<BTreeSet<i32>> {
-            let option = format!("--section={}", section.name());
-            parse_dump_ids(&text(&self.dir.out_list(section), &[&option])?)
-        };
-        let (pre, post) = (ids_of(Section::PreData)?, ids_of(Section::PostData)?);
-        assign_sections(&mut entries, &pre, &post);
+        let [whole, pre, post] = self.lists(&[
+            (self.dir.dir.join("toc-out.list"), "--verbose".to_owned()),
+            of_section(Section::PreData),
+            of_section(Section::PostData),
+        ])?;
+        let mut entries = parse(&whole)?;
+        assign_sections(
+            &mut entries,
+            &parse_dump_ids(&pre)?,
+            &parse_dump_ids(&post)?,
+        );
         Ok(entries)
     }
 
-    fn list_to(&self, path: &Path, options: &[&str]) -> Result<String> {
-        let mut arguments = vec!["--list".to_owned()];
-        arguments.extend(options.iter().map(|option| (*option).to_owned()));
-        let bytes = self.written_by_restore(path, arguments)?;
-        // Only dump ids are read back from a list, so damaged names do no harm.
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    /// The texts of lists, each made with one option unless it is there already; all at once, as a
+    /// tool's start takes longer than its work. Only dump ids and what stands beside them are read
+    /// from a list, so damaged names do no harm.
+    fn lists<const N: usize>(&self, wanted: &[(PathBuf, String); N]) -> Result<[String; N]> {
+        let mut runs = Vec::new();
+        for (path, option) in wanted.iter().filter(|(path, _)| !path.exists()) {
+            let arguments = vec!["--list".to_owned(), option.clone()];
+            runs.push((path, self.to_write(path, arguments)?));
+        }
+        let started: Vec<_> = runs
+            .iter()
+            .map(|(path, run)| run.start().map(|running| (*path, running)))
+            .collect::<Result<_>>()?;
+        for (path, running) in started {
+            keep_written(path, running.wait(self.stop)?)?;
+        }
+        let mut texts = [const { String::new() }; N];
+        for (text, (path, _)) in texts.iter_mut().zip(wanted) {
+            let bytes = std::fs::read(path).map_err(|error| failed("read", path, &error))?;
+            *text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        Ok(texts)
     }
 
     /// The SQL text of the entries that a list keeps, for `script::split`. Bytes, as names may not be
@@ -283,19 +305,19 @@ impl ArchiveRun<'_> {
     }
 
     /// Lets `pg_restore` write into a file of the folder, and reads that file.
-    fn written_by_restore(&self, path: &Path, mut arguments: Vec<String>) -> Result<Vec<u8>> {
+    fn written_by_restore(&self, path: &Path, arguments: Vec<String>) -> Result<Vec<u8>> {
+        let outcome = self.to_write(path, arguments)?.run(self.stop)?;
+        keep_written(path, outcome)?;
+        std::fs::read(path).map_err(|error| failed("read", path, &error))
+    }
+
+    /// A `pg_restore` that will write the unfinished form of a file.
+    fn to_write(&self, path: &Path, mut arguments: Vec<String>) -> Result<ToolRun> {
         let unfinished = unfinished_name(path);
         drop(private_file(&unfinished)?);
         arguments.push(format!("--file={}", unfinished.display()));
         arguments.push(self.dir.archive().display().to_string());
-        check(
-            self.run("pg_restore", arguments)?,
-            "pg_restore",
-            Side::Target,
-        )
-        .map_err(|error| error.with_kind(Kind::Tool))?;
-        std::fs::rename(&unfinished, path).map_err(|e| failed("rename", &unfinished, &e))?;
-        std::fs::read(path).map_err(|error| failed("read", path, &error))
+        Ok(self.tool("pg_restore", arguments))
     }
 
     /// Restores the entries that a list keeps, in the list's order. Fails when any entry fails.
@@ -304,7 +326,7 @@ impl ArchiveRun<'_> {
     }
 
     /// Restores as [`ArchiveRun::restore`] does, and leaves it to the caller to judge the outcome: with
-    /// `run::failed_entries` it can be read which entries failed.
+    /// `said::failed_entries` it can be read which entries failed.
     pub fn try_restore(&self, list: &Path, options: &RestoreOptions) -> Result<ToolOutcome> {
         // No --section: the list says it all, and a comment counts as of the section of whatever
         // stands before it in the list.
@@ -351,11 +373,22 @@ impl ArchiveRun<'_> {
     }
 
     fn run(&self, tool: &str, args: Vec<String>) -> Result<ToolOutcome> {
+        self.tool(tool, args).run(self.stop)
+    }
+
+    fn tool(&self, tool: &str, args: Vec<String>) -> ToolRun {
         let mut run = ToolRun::new(&self.tools.program(tool), args);
         run.settings = self.settings.clone();
         run.stdout = StdoutTo::Log;
-        run.run(self.stop)
+        run
     }
+}
+
+/// Gives a file its name once `pg_restore` wrote it without a complaint.
+fn keep_written(path: &Path, outcome: ToolOutcome) -> Result<()> {
+    check(outcome, "pg_restore", Side::Target).map_err(|error| error.with_kind(Kind::Tool))?;
+    let unfinished = unfinished_name(path);
+    std::fs::rename(&unfinished, path).map_err(|e| failed("rename", &unfinished, &e))
 }
 
 fn dump_arguments(dump: &DumpSettings, file: &Path, settings: &ToolSettings) -> Vec<String> {

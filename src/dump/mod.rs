@@ -11,6 +11,7 @@ pub mod lexer;
 pub mod list_plan;
 pub mod roles;
 pub mod run;
+pub mod said;
 pub mod script;
 pub mod tools;
 

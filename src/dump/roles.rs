@@ -4,7 +4,7 @@
 //! gives statements in order. Must not show passwords: what is logged is made for that.
 
 use crate::dump::lexer::{Token, TokenKind, meaningful_tokens, split_statements};
-use crate::dump::run::mask_passwords;
+use crate::dump::said::mask_passwords;
 use crate::error::Result;
 use std::collections::BTreeSet;
 

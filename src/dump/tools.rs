@@ -4,7 +4,7 @@
 //! `pg_config --bindir` and `--version` of the tools found. Must not mix tools of two installations:
 //! an archive is read by the `pg_restore` beside the `pg_dump` that wrote it.
 
-use crate::dump::run::{StdoutTo, ToolRun};
+use crate::dump::run::{Running, StdoutTo, ToolRun};
 use crate::error::{Error, Kind, Result};
 use crate::units::PgVersion;
 use std::ffi::OsString;
@@ -259,8 +259,8 @@ fn installation(dir: &Path) -> Option<Tools> {
     if !dump.is_file() || !restore.is_file() || is_wrapper(&dump) {
         return None;
     }
-    let version = version_of(&dump)?;
-    if version_of(&restore)? != version {
+    let [version, of_restore] = versions_of([dump.as_path(), restore.as_path()])?;
+    if of_restore != version {
         log::debug!("Tools in \"{}\" are of several versions", dir.display());
         return None;
     }
@@ -284,17 +284,34 @@ fn bindir_of(pg_config: &Path) -> Option<PathBuf> {
     dir.starts_with('/').then(|| PathBuf::from(dir))
 }
 
-fn version_of(program: &Path) -> Option<PgVersion> {
-    parse_version(&printed(program, "--version")?)
+/// The versions that programs print, asked for at once.
+fn versions_of<const N: usize>(programs: [&Path; N]) -> Option<[PgVersion; N]> {
+    let runs = programs.map(|program| asking(program, "--version"));
+    let started = runs.iter().map(|run| run.start().ok());
+    // All are started before the first one is waited for.
+    let started: Vec<_> = started.collect::<Option<_>>()?;
+    let versions = started
+        .into_iter()
+        .map(|running| parse_version(&answer(running)?))
+        .collect::<Option<Vec<PgVersion>>>()?;
+    versions.try_into().ok()
 }
 
 /// What a program prints when called with one argument; `None` for any kind of failure.
 fn printed(program: &Path, argument: &str) -> Option<String> {
+    answer(asking(program, argument).start().ok()?)
+}
+
+fn asking(program: &Path, argument: &str) -> ToolRun {
     let mut run = ToolRun::new(program, vec![argument.to_owned()]);
     run.stdout = StdoutTo::Capture;
     run.announce = false;
     run.limit = Some(VERSION_WAIT_MAX);
-    let outcome = run.run(&|| false).ok()?;
+    run
+}
+
+fn answer(running: Running<'_>) -> Option<String> {
+    let outcome = running.wait(&|| false).ok()?;
     (outcome.exit_code == 0).then(|| String::from_utf8_lossy(&outcome.stdout).into_owned())
 }
 

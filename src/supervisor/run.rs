@@ -110,6 +110,7 @@ struct Loop<'a> {
 /// Runs a machine to its end. Returns once every child is reaped: the error is the first failure,
 /// or the signal that came before it.
 pub fn run(machine: &mut dyn Machine, host: &mut dyn Host) -> Result<()> {
+    reap::adopt_strays()?;
     let mut run = Loop {
         machine,
         host,
@@ -169,6 +170,10 @@ impl Loop<'_> {
         }
         if let Some(ended) = news.ended {
             let running = self.running.remove(position);
+            if matches!(ended, Ended::Signal(_)) {
+                let known = self.running.iter().map(|running| running.child.pid());
+                reap::end_strays(&known.collect());
+            }
             events.push(Event::Ended(role, number, Self::end_of(&running, ended)));
         }
         for event in events {

@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -133,4 +134,50 @@ pub fn poll_all(children: &[&Child], limit: Duration) -> Vec<usize> {
     (0..fds.len())
         .filter(|position| fds[*position].any().unwrap_or(false))
         .collect()
+}
+
+/// From now on, processes whose parents die become children of this one instead of the system's: tools
+/// start processes of their own, which would live on when the leaf that ran the tool is killed.
+pub fn adopt_strays() -> Result<()> {
+    nix::sys::prctl::set_child_subreaper(true).map_err(|error| {
+        Error::internal(format!("could not become the parent of orphans: {error}"))
+    })
+}
+
+/// Kills and reaps all children but the `known` ones, and their children in turn. Call it after a leaf
+/// that died has been reaped: its own children are ours by then. Waits milliseconds.
+pub fn end_strays(known: &BTreeSet<i32>) {
+    /// A tool's processes are two deep; more rounds than that mean that one resists for a moment.
+    const ROUNDS_MAX: u32 = 200;
+    for _ in 0..ROUNDS_MAX {
+        let strays = strays(known);
+        if strays.is_empty() {
+            return;
+        }
+        for pid in strays {
+            // It is our child and not reaped yet, so the pid is still its own.
+            let _gone = kill(pid, Signal::SIGKILL);
+            let _reaped = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        }
+        super::clock::nap(Duration::from_millis(5));
+    }
+}
+
+fn strays(known: &BTreeSet<i32>) -> Vec<Pid> {
+    let Ok(listing) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let own = std::process::id().to_string();
+    listing
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| !known.contains(pid) && parent_of(*pid).is_some_and(|parent| parent == own))
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// The parent of a process: the second field behind its name, which may hold anything.
+fn parent_of(pid: i32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1).map(str::to_owned)
 }
