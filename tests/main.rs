@@ -10,6 +10,7 @@
 )]
 #![allow(dead_code, reason = "support offers more than the tests of today use")]
 
+mod check;
 mod cli;
 mod clone;
 mod drift;
@@ -17,6 +18,7 @@ mod looking;
 mod lost;
 mod refuse;
 mod resume;
+mod roles;
 mod secrets;
 mod signal;
 mod support;

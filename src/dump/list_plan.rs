@@ -77,6 +77,8 @@ pub struct Facts {
     pub schemas: BTreeMap<Oid, SourceSchema>,
     /// Oids of source schemas that hold nothing but extensions.
     pub extension_schemas: BTreeSet<Oid>,
+    /// Raw names of extensions that the target has and that another role owns: their comments cannot be set.
+    pub foreign_extensions: BTreeSet<String>,
     /// Raw names of the schemas that the target has.
     pub target_schemas: BTreeSet<String>,
     /// Objects that filters leave out: catalog and oid.
@@ -345,7 +347,11 @@ fn own_reason(entry: &Entry, facts: &Facts) -> Option<Reason> {
             }
         }
         "COMMENT" if attached_to("- EXTENSION ") => {
-            let comments_stay = !skips(Skip::Extensions) && !skips(Skip::ExtensionComments);
+            let name = entry.rest.trim_start_matches("- EXTENSION ").trim();
+            let name = name.trim_matches('"').replace("\"\"", "\"");
+            let comments_stay = !skips(Skip::Extensions)
+                && !skips(Skip::ExtensionComments)
+                && !facts.foreign_extensions.contains(&name);
             return (!comments_stay).then_some(Reason::ExtensionComment);
         }
         "COLLATION" if skips(Skip::Collations) && entry.catalog_oid == PG_COLLATION => {

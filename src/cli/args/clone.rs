@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Which databases.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(in crate::cli) struct ConnectionArgs {
     /// Connection string of the source database
     #[arg(short = 'S', long, value_name = "URI", value_parser = value::text)]
@@ -35,7 +35,7 @@ pub(in crate::cli) enum FormatArg {
 }
 
 /// How many workers, and what each of them gets.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "one field for each switch that can be typed"
@@ -82,7 +82,7 @@ pub(in crate::cli) struct WorkArgs {
 }
 
 /// What is copied and what is left out.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "one field for each switch that can be typed"
@@ -133,7 +133,7 @@ pub(in crate::cli) struct WhatArgs {
 }
 
 /// How this run relates to others.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "one field for each switch that can be typed"
@@ -160,7 +160,7 @@ pub(in crate::cli) struct RunArgs {
 }
 
 /// Options that are known and refused, as what they ask for is not built yet.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = None)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -228,7 +228,7 @@ impl NotYet {
 }
 
 /// Everything that `clone` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(in crate::cli) struct CloneArgs {
     #[command(flatten)]
     pub(in crate::cli) connections: ConnectionArgs,

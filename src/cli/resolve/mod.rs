@@ -4,6 +4,7 @@
 //! files of connection strings. A bad value of a variable is an error even where an option overrides
 //! it, as the next command without the option would get it.
 
+mod check;
 mod connection;
 mod pick;
 
@@ -17,6 +18,7 @@ use crate::workdir::Intent;
 use pick::Picker;
 use std::path::PathBuf;
 
+pub(super) use check::check;
 pub(super) use connection::{Connections, connections};
 pub(super) use pick::{Choice, bad_variable};
 
