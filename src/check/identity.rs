@@ -1,12 +1,11 @@
 //! Which databases these are: versions that work together, and not the same one twice.
 //!
-//! Runs in the prepare process, and in the main program for `check` and `--dry-run`.
+//! Runs in the prepare process.
 
-use super::finding::Findings;
 use crate::error::{Error, Kind, Result};
 use crate::pg::PgSession;
 use crate::schema::server::ServerFacts;
-use crate::units::{PgVersion, Side};
+use crate::units::PgVersion;
 
 /// Oldest source that is read.
 const SOURCE_MIN: PgVersion = PgVersion(90_600);
@@ -23,7 +22,7 @@ pub fn identity(facts: &ServerFacts) -> String {
 }
 
 /// Refuses versions that cannot work together. Errors: `Source` or `Target`.
-pub fn versions(source: &ServerFacts, target: &ServerFacts, findings: &mut Findings) -> Result<()> {
+pub fn versions(source: &ServerFacts, target: &ServerFacts) -> Result<()> {
     if source.version < SOURCE_MIN {
         return Err(Error::new(
             Kind::Source,
@@ -54,15 +53,11 @@ pub fn versions(source: &ServerFacts, target: &ServerFacts, findings: &mut Findi
         )
         .hint("Use a target of the same major version or a newer one."));
     }
-    for (side, facts) in [(Side::Source, source), (Side::Target, target)] {
+    for (side, facts) in [("source", source), ("target", target)] {
         if facts.version.major() > NEWEST_MAJOR {
-            findings.warn(
-                side,
-                format!(
-                    "The {side} is PostgreSQL {}, which is newer than this program knows",
-                    facts.version
-                ),
-                "Look for a newer version of this program, and compare the result.",
+            log::warn!(
+                "The {side} is PostgreSQL {}, which is newer than this program knows",
+                facts.version
             );
         }
     }

@@ -1,9 +1,9 @@
-//! The preflight: what would lose rows or fail for certain, and what to know before.
+//! The refusing half of the preflight: what would lose rows or fail for certain.
 //!
-//! Runs in the prepare process, and in the main program for `check` and `--dry-run`.
+//! Runs in the prepare process.
 
-use super::finding::Findings;
 use crate::error::{Error, Kind, Result};
+use crate::filter::LeftOut;
 use crate::pg::{PgSession, quote};
 use crate::schema::preflight as read;
 use crate::schema::preflight::Finding;
@@ -15,28 +15,10 @@ use std::collections::HashSet;
 pub(super) const NAMED_MAX: usize = 10;
 
 /// Choices of the user, as far as checks depend on them.
-#[derive(Clone, Debug, Default)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "independent switches of the user, no states"
-)]
+#[derive(Clone, Copy, Debug)]
 pub struct Choices {
-    /// Roles are copied first.
-    pub roles: bool,
-    /// Without their passwords.
-    pub no_role_passwords: bool,
-    /// Objects are not given to their owners.
-    pub no_owner: bool,
-    /// Privileges are not copied.
-    pub no_acl: bool,
-    /// Tablespaces are not chosen.
-    pub no_tablespaces: bool,
-    /// Settings of the database are not copied.
-    pub skip_db_properties: bool,
-    /// Extensions are not created.
-    pub skip_extensions: bool,
-    /// Versions of extensions that are asked for: name and version.
-    pub requirements: Vec<(String, String)>,
+    /// Roles of the source need not be on the target.
+    pub roles_may_miss: bool,
     /// Large objects are copied.
     pub blobs: bool,
     /// Connections that the run will open on the target at most.
@@ -52,60 +34,47 @@ pub struct Found {
     pub has_attver: bool,
 }
 
-/// Looks at the source alone: what cannot be read, what is not copied. Errors: a query that failed.
-pub fn look_at_source(
+/// Refuses a run that would lose rows or fail for certain; warns of the rest. What filters leave out
+/// does not count.
+pub fn refuse_hopeless(
     source: &mut PgSession,
-    facts: &ServerFacts,
-    choices: &Choices,
-    findings: &mut Findings,
+    source_facts: &ServerFacts,
+    (target, target_facts): (&mut PgSession, &ServerFacts),
+    choices: Choices,
+    left_out: &LeftOut,
 ) -> Result<Found> {
-    findings.take(refuse_unreadable_tables(source, facts));
-    findings.take(refuse_hidden_rows(source, facts));
-    findings.take(refuse_unreadable_sequences(source, facts));
-    if choices.blobs {
-        findings.take(refuse_unreadable_blobs(source, facts));
-    }
-    findings.take(refuse_own_schema(source));
+    refuse_unreadable(source, source_facts, choices, left_out)?;
+    refuse_own_schema(source)?;
     let counts = read::read_source_counts(&mut source.client)?;
-    findings.take(refuse_lock_table(facts, counts.locked_relations));
-    if counts.foreign_tables > 0 {
-        findings.warn(
-            Side::Source,
+    refuse_lock_table(source_facts, counts.locked_relations)?;
+    refuse_target(target_facts, choices)?;
+    roles((source, left_out), target, choices)?;
+    let warnings = [
+        (counts.foreign_tables > 0).then(|| {
             format!(
                 "{} foreign tables: their definitions are copied, no rows",
                 counts.foreign_tables
-            ),
-            "Their rows stay where they are: let the target reach that server.",
+            )
+        }),
+        (source_facts.database.encoding == "SQL_ASCII").then(|| {
+            "The source database is SQL_ASCII: bytes are copied as they are, whatever they mean"
+                .to_owned()
+        }),
+    ];
+    for warning in warnings.into_iter().flatten() {
+        log::warn!("{warning}");
+    }
+    for finding in of_kept(read::list_invalid_indexes(&mut source.client)?, left_out) {
+        log::warn!(
+            "Index {} is invalid on the source and is left out",
+            finding.qname
         );
     }
-    if facts.database.encoding == "SQL_ASCII" {
-        findings.warn(
-            Side::Source,
-            "The source database is SQL_ASCII: bytes are copied as they are, whatever they mean",
-            "Make the target database with encoding SQL_ASCII, too.",
-        );
-    }
-    for finding in read::list_invalid_indexes(&mut source.client)? {
-        findings.warn(
-            Side::Source,
-            format!(
-                "Index {} is invalid on the source and is left out",
-                finding.qname
-            ),
-            format!("Run on the source: reindex index {};", finding.qname),
-        );
-    }
-    for finding in read::list_oid_tables(&mut source.client, facts.version)? {
-        findings.warn(
-            Side::Source,
-            format!(
-                "Table {} has oids as a system column: they are not copied",
-                finding.qname
-            ),
-            format!(
-                "Run on the source: alter table {} set without oids;",
-                finding.qname
-            ),
+    let with_oids = read::list_oid_tables(&mut source.client, source_facts.version)?;
+    for finding in of_kept(with_oids, left_out) {
+        log::warn!(
+            "Table {} has oids as a system column: they are not copied",
+            finding.qname
         );
     }
     Ok(Found {
@@ -114,20 +83,10 @@ pub fn look_at_source(
     })
 }
 
-/// Looks at what of the target depends on nothing in the source.
-pub fn look_at_target(facts: &ServerFacts, choices: &Choices, findings: &mut Findings) {
-    findings.take(refuse_read_only_target(facts));
-    let free = facts.limits.free_connections();
-    if free < u64::from(choices.connections) {
-        findings.warn(
-            Side::Target,
-            format!(
-                "The target has {free} connections left, this run may open {}",
-                choices.connections
-            ),
-            "Give fewer --table-jobs and --index-jobs, or raise max_connections of the target.",
-        );
-    }
+/// What is copied, of findings about relations.
+fn of_kept(mut findings: Vec<Finding>, left_out: &LeftOut) -> Vec<Finding> {
+    findings.retain(|finding| !left_out.relation(finding.oid));
+    findings
 }
 
 fn names(findings: &[Finding]) -> String {
@@ -142,9 +101,14 @@ fn names(findings: &[Finding]) -> String {
     shown.join(", ")
 }
 
-fn refuse_unreadable_tables(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
+fn refuse_unreadable(
+    source: &mut PgSession,
+    facts: &ServerFacts,
+    choices: Choices,
+    left_out: &LeftOut,
+) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
-    let tables = read::list_unreadable_tables(&mut source.client)?;
+    let tables = of_kept(read::list_unreadable_tables(&mut source.client)?, left_out);
     if let Some(first) = tables.first() {
         return Err(Error::new(
             Kind::Source,
@@ -160,12 +124,10 @@ fn refuse_unreadable_tables(source: &mut PgSession, facts: &ServerFacts) -> Resu
             first.qname
         )));
     }
-    Ok(())
-}
-
-fn refuse_hidden_rows(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
-    let role = quote::ident(&facts.role.rolname);
-    let hidden = read::list_row_security_tables(&mut source.client)?;
+    let hidden = of_kept(
+        read::list_row_security_tables(&mut source.client)?,
+        left_out,
+    );
     if !hidden.is_empty() {
         return Err(Error::new(
             Kind::Source,
@@ -177,12 +139,10 @@ fn refuse_hidden_rows(source: &mut PgSession, facts: &ServerFacts) -> Result<()>
             "Read with a role that sees all rows, or run on the source: alter role {role} bypassrls;"
         )));
     }
-    Ok(())
-}
-
-fn refuse_unreadable_sequences(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
-    let role = quote::ident(&facts.role.rolname);
-    let sequences = read::list_unreadable_sequences(&mut source.client)?;
+    let sequences = of_kept(
+        read::list_unreadable_sequences(&mut source.client)?,
+        left_out,
+    );
     if let Some(first) = sequences.first() {
         return Err(Error::new(
             Kind::Source,
@@ -198,22 +158,19 @@ fn refuse_unreadable_sequences(source: &mut PgSession, facts: &ServerFacts) -> R
             first.qname
         )));
     }
-    Ok(())
-}
-
-fn refuse_unreadable_blobs(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
-    let role = quote::ident(&facts.role.rolname);
-    let blobs = read::list_unreadable_large_objects(&mut source.client, 10)?;
-    if let Some(first) = blobs.first() {
-        return Err(Error::new(
-            Kind::Source,
-            format!("role {role} may not read large objects of the source, such as {first}"),
-        )
-        .with_sqlstate("42501")
-        .hint(format!(
-            "Run on the source: grant select on large object {first} to {role}; for each of \
+    if choices.blobs {
+        let blobs = read::list_unreadable_large_objects(&mut source.client, 10)?;
+        if let Some(first) = blobs.first() {
+            return Err(Error::new(
+                Kind::Source,
+                format!("role {role} may not read large objects of the source, such as {first}"),
+            )
+            .with_sqlstate("42501")
+            .hint(format!(
+                "Run on the source: grant select on large object {first} to {role}; for each of \
                  them, or leave them out with --skip-large-objects."
-        )));
+            )));
+        }
     }
     Ok(())
 }
@@ -262,7 +219,7 @@ fn refuse_lock_table(facts: &ServerFacts, relations: u64) -> Result<()> {
     )))
 }
 
-fn refuse_read_only_target(facts: &ServerFacts) -> Result<()> {
+fn refuse_target(facts: &ServerFacts, choices: Choices) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
     if facts.in_recovery {
         return Err(Error::new(
@@ -271,47 +228,59 @@ fn refuse_read_only_target(facts: &ServerFacts) -> Result<()> {
         )
         .hint("Give its primary as --target."));
     }
-    if facts.role.can_create {
-        return Ok(());
+    if !facts.role.can_create {
+        let database = quote::ident(&facts.database.datname);
+        return Err(Error::new(
+            Kind::Target,
+            format!("role {role} may not create schemas in database {database} of the target"),
+        )
+        .with_sqlstate("42501")
+        .hint(format!(
+            "Run on the target: grant create on database {database} to {role};"
+        )));
     }
-    let database = quote::ident(&facts.database.datname);
-    Err(Error::new(
-        Kind::Target,
-        format!("role {role} may not create schemas in database {database} of the target"),
-    )
-    .with_sqlstate("42501")
-    .hint(format!(
-        "Run on the target: grant create on database {database} to {role};"
-    )))
+    let free = facts.limits.free_connections();
+    if free < u64::from(choices.connections) {
+        log::warn!(
+            "The target has {free} connections left, this run may open {}: \
+             consider fewer --table-jobs and --index-jobs",
+            choices.connections
+        );
+    }
+    Ok(())
 }
 
-/// Refuses a target that lacks roles which the definitions of the source name.
-pub fn refuse_missing_roles(
-    source: &mut PgSession,
+fn roles(
+    (source, left_out): (&mut PgSession, &LeftOut),
     target: &mut PgSession,
-    choices: &Choices,
+    choices: Choices,
 ) -> Result<()> {
+    let used = if left_out.is_empty() {
+        read::list_used_roles(&mut source.client)?
+    } else {
+        read::list_roles_of_kept(&mut source.client, left_out)?
+    };
     let there: HashSet<String> = read::list_roles(&mut target.client, Side::Target)?
         .into_iter()
         .collect();
-    let missing: Vec<String> = read::list_used_roles(&mut source.client)?
-        .into_iter()
-        .filter(|role| !there.contains(&role.rolname))
-        .filter(|role| {
-            role.in_policy
-                || role.owns && !choices.no_owner
-                || role.is_granted && !choices.no_acl
-                || role.has_settings && !choices.skip_db_properties
-        })
-        .map(|role| quote::ident(&role.rolname))
+    let missing: Vec<&str> = used
+        .iter()
+        .filter(|role| !there.contains(*role))
+        .map(String::as_str)
         .collect();
-    if missing.is_empty() || choices.roles {
+    let Some(first) = missing.first() else {
+        return Ok(());
+    };
+    let listed = missing
+        .iter()
+        .take(NAMED_MAX)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if choices.roles_may_miss {
+        log::debug!("Roles that the target does not have yet: {listed}");
         return Ok(());
     }
-    let create: Vec<String> = missing
-        .iter()
-        .map(|role| format!("create role {role};"))
-        .collect();
     Err(Error::new(
         Kind::Target,
         format!(
@@ -320,17 +289,10 @@ pub fn refuse_missing_roles(
         ),
     )
     .with_sqlstate("42704")
-    .detail(format!("They are: {}.", shown(&missing)))
+    .detail(format!("They are: {listed}."))
     .hint(format!(
-        "Use --roles to copy them, or run on the target: {} or leave owners and privileges out with \
-         --no-owner --no-acl.",
-        create.join(" ")
+        "Use --roles to copy them, or run on the target: create role {}; or leave owners and \
+         privileges out with --no-owner --no-acl.",
+        quote::ident(first)
     )))
-}
-
-/// The first of these names.
-pub(super) fn shown(names: &[String]) -> String {
-    let more = if names.len() > NAMED_MAX { ", ..." } else { "" };
-    let first = &names[..names.len().min(NAMED_MAX)];
-    format!("{}{more}", first.join(", "))
 }

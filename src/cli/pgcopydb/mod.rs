@@ -2,7 +2,6 @@
 //!
 //! Runs in the main program.
 
-pub(super) mod check;
 pub(super) mod clone;
 pub(super) mod completions;
 pub(super) mod config;
