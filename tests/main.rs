@@ -10,15 +10,15 @@
 )]
 #![allow(dead_code, reason = "support offers more than the tests of today use")]
 
+mod check;
 mod cli;
 mod clone;
 mod drift;
-mod filters;
-mod filters_random;
 mod looking;
 mod lost;
 mod refuse;
 mod resume;
+mod roles;
 mod secrets;
 mod signal;
 mod support;

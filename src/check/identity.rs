@@ -1,11 +1,12 @@
 //! Which databases these are: versions that work together, and not the same one twice.
 //!
-//! Runs in the prepare process.
+//! Runs in the prepare process, and in the main program for `check` and `--dry-run`.
 
+use super::finding::Findings;
 use crate::error::{Error, Kind, Result};
 use crate::pg::PgSession;
 use crate::schema::server::ServerFacts;
-use crate::units::PgVersion;
+use crate::units::{PgVersion, Side};
 
 /// Oldest source that is read.
 const SOURCE_MIN: PgVersion = PgVersion(90_600);
@@ -22,7 +23,7 @@ pub fn identity(facts: &ServerFacts) -> String {
 }
 
 /// Refuses versions that cannot work together. Errors: `Source` or `Target`.
-pub fn versions(source: &ServerFacts, target: &ServerFacts) -> Result<()> {
+pub fn versions(source: &ServerFacts, target: &ServerFacts, findings: &mut Findings) -> Result<()> {
     if source.version < SOURCE_MIN {
         return Err(Error::new(
             Kind::Source,
@@ -53,11 +54,15 @@ pub fn versions(source: &ServerFacts, target: &ServerFacts) -> Result<()> {
         )
         .hint("Use a target of the same major version or a newer one."));
     }
-    for (side, facts) in [("source", source), ("target", target)] {
+    for (side, facts) in [(Side::Source, source), (Side::Target, target)] {
         if facts.version.major() > NEWEST_MAJOR {
-            log::warn!(
-                "The {side} is PostgreSQL {}, which is newer than this program knows",
-                facts.version
+            findings.warn(
+                side,
+                format!(
+                    "The {side} is PostgreSQL {}, which is newer than this program knows",
+                    facts.version
+                ),
+                "Look for a newer version of this program, and compare the result.",
             );
         }
     }

@@ -1,14 +1,26 @@
 //! What is looked at before a run begins, and refused while nothing has been changed.
 //!
-//! Runs in the prepare process and in `ping`. Reads both servers, writes nothing. Every refusal says
-//! what an administrator can do about it.
+//! Runs in the prepare process, in the main program for `check` and `--dry-run`, and in `ping`. Reads both
+//! servers, writes nothing. Every finding says what an administrator can do about it.
 
+mod extensions;
+mod finding;
+mod health;
+mod host;
 mod identity;
+mod look;
 mod ping;
 mod preflight;
+mod rights;
+mod roles;
+mod stream;
 mod target;
 
+pub use finding::{Finding, Findings, Level, Verdict};
+pub use host::look_at_host;
 pub use identity::{identity, not_the_same_database, versions};
+pub use look::look;
 pub use ping::ping;
-pub use preflight::{Choices, Found, refuse_hopeless};
+pub use preflight::{Choices, Found, look_at_source, look_at_target, refuse_missing_roles};
+pub use stream::FollowChoices;
 pub use target::{nothing_else_is_dropped, target_is_empty};

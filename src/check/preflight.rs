@@ -1,9 +1,9 @@
-//! The refusing half of the preflight: what would lose rows or fail for certain.
+//! The preflight: what would lose rows or fail for certain, and what to know before.
 //!
-//! Runs in the prepare process.
+//! Runs in the prepare process, and in the main program for `check` and `--dry-run`.
 
+use super::finding::Findings;
 use crate::error::{Error, Kind, Result};
-use crate::filter::LeftOut;
 use crate::pg::{PgSession, quote};
 use crate::schema::preflight as read;
 use crate::schema::preflight::Finding;
@@ -15,10 +15,28 @@ use std::collections::HashSet;
 pub(super) const NAMED_MAX: usize = 10;
 
 /// Choices of the user, as far as checks depend on them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the user, no states"
+)]
 pub struct Choices {
-    /// Roles of the source need not be on the target.
-    pub roles_may_miss: bool,
+    /// Roles are copied first.
+    pub roles: bool,
+    /// Without their passwords.
+    pub no_role_passwords: bool,
+    /// Objects are not given to their owners.
+    pub no_owner: bool,
+    /// Privileges are not copied.
+    pub no_acl: bool,
+    /// Tablespaces are not chosen.
+    pub no_tablespaces: bool,
+    /// Settings of the database are not copied.
+    pub skip_db_properties: bool,
+    /// Extensions are not created.
+    pub skip_extensions: bool,
+    /// Versions of extensions that are asked for: name and version.
+    pub requirements: Vec<(String, String)>,
     /// Large objects are copied.
     pub blobs: bool,
     /// Connections that the run will open on the target at most.
@@ -34,47 +52,60 @@ pub struct Found {
     pub has_attver: bool,
 }
 
-/// Refuses a run that would lose rows or fail for certain; warns of the rest. What filters leave out
-/// does not count.
-pub fn refuse_hopeless(
+/// Looks at the source alone: what cannot be read, what is not copied. Errors: a query that failed.
+pub fn look_at_source(
     source: &mut PgSession,
-    source_facts: &ServerFacts,
-    (target, target_facts): (&mut PgSession, &ServerFacts),
-    choices: Choices,
-    left_out: &LeftOut,
+    facts: &ServerFacts,
+    choices: &Choices,
+    findings: &mut Findings,
 ) -> Result<Found> {
-    refuse_unreadable(source, source_facts, choices, left_out)?;
-    refuse_own_schema(source)?;
+    findings.take(refuse_unreadable_tables(source, facts));
+    findings.take(refuse_hidden_rows(source, facts));
+    findings.take(refuse_unreadable_sequences(source, facts));
+    if choices.blobs {
+        findings.take(refuse_unreadable_blobs(source, facts));
+    }
+    findings.take(refuse_own_schema(source));
     let counts = read::read_source_counts(&mut source.client)?;
-    refuse_lock_table(source_facts, counts.locked_relations)?;
-    refuse_target(target_facts, choices)?;
-    roles((source, left_out), target, choices)?;
-    let warnings = [
-        (counts.foreign_tables > 0).then(|| {
+    findings.take(refuse_lock_table(facts, counts.locked_relations));
+    if counts.foreign_tables > 0 {
+        findings.warn(
+            Side::Source,
             format!(
                 "{} foreign tables: their definitions are copied, no rows",
                 counts.foreign_tables
-            )
-        }),
-        (source_facts.database.encoding == "SQL_ASCII").then(|| {
-            "The source database is SQL_ASCII: bytes are copied as they are, whatever they mean"
-                .to_owned()
-        }),
-    ];
-    for warning in warnings.into_iter().flatten() {
-        log::warn!("{warning}");
-    }
-    for finding in of_kept(read::list_invalid_indexes(&mut source.client)?, left_out) {
-        log::warn!(
-            "Index {} is invalid on the source and is left out",
-            finding.qname
+            ),
+            "Their rows stay where they are: let the target reach that server.",
         );
     }
-    let with_oids = read::list_oid_tables(&mut source.client, source_facts.version)?;
-    for finding in of_kept(with_oids, left_out) {
-        log::warn!(
-            "Table {} has oids as a system column: they are not copied",
-            finding.qname
+    if facts.database.encoding == "SQL_ASCII" {
+        findings.warn(
+            Side::Source,
+            "The source database is SQL_ASCII: bytes are copied as they are, whatever they mean",
+            "Make the target database with encoding SQL_ASCII, too.",
+        );
+    }
+    for finding in read::list_invalid_indexes(&mut source.client)? {
+        findings.warn(
+            Side::Source,
+            format!(
+                "Index {} is invalid on the source and is left out",
+                finding.qname
+            ),
+            format!("Run on the source: reindex index {};", finding.qname),
+        );
+    }
+    for finding in read::list_oid_tables(&mut source.client, facts.version)? {
+        findings.warn(
+            Side::Source,
+            format!(
+                "Table {} has oids as a system column: they are not copied",
+                finding.qname
+            ),
+            format!(
+                "Run on the source: alter table {} set without oids;",
+                finding.qname
+            ),
         );
     }
     Ok(Found {
@@ -83,10 +114,20 @@ pub fn refuse_hopeless(
     })
 }
 
-/// What is copied, of findings about relations.
-fn of_kept(mut findings: Vec<Finding>, left_out: &LeftOut) -> Vec<Finding> {
-    findings.retain(|finding| !left_out.relation(finding.oid));
-    findings
+/// Looks at what of the target depends on nothing in the source.
+pub fn look_at_target(facts: &ServerFacts, choices: &Choices, findings: &mut Findings) {
+    findings.take(refuse_read_only_target(facts));
+    let free = facts.limits.free_connections();
+    if free < u64::from(choices.connections) {
+        findings.warn(
+            Side::Target,
+            format!(
+                "The target has {free} connections left, this run may open {}",
+                choices.connections
+            ),
+            "Give fewer --table-jobs and --index-jobs, or raise max_connections of the target.",
+        );
+    }
 }
 
 fn names(findings: &[Finding]) -> String {
@@ -101,14 +142,9 @@ fn names(findings: &[Finding]) -> String {
     shown.join(", ")
 }
 
-fn refuse_unreadable(
-    source: &mut PgSession,
-    facts: &ServerFacts,
-    choices: Choices,
-    left_out: &LeftOut,
-) -> Result<()> {
+fn refuse_unreadable_tables(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
-    let tables = of_kept(read::list_unreadable_tables(&mut source.client)?, left_out);
+    let tables = read::list_unreadable_tables(&mut source.client)?;
     if let Some(first) = tables.first() {
         return Err(Error::new(
             Kind::Source,
@@ -124,10 +160,12 @@ fn refuse_unreadable(
             first.qname
         )));
     }
-    let hidden = of_kept(
-        read::list_row_security_tables(&mut source.client)?,
-        left_out,
-    );
+    Ok(())
+}
+
+fn refuse_hidden_rows(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
+    let role = quote::ident(&facts.role.rolname);
+    let hidden = read::list_row_security_tables(&mut source.client)?;
     if !hidden.is_empty() {
         return Err(Error::new(
             Kind::Source,
@@ -139,10 +177,12 @@ fn refuse_unreadable(
             "Read with a role that sees all rows, or run on the source: alter role {role} bypassrls;"
         )));
     }
-    let sequences = of_kept(
-        read::list_unreadable_sequences(&mut source.client)?,
-        left_out,
-    );
+    Ok(())
+}
+
+fn refuse_unreadable_sequences(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
+    let role = quote::ident(&facts.role.rolname);
+    let sequences = read::list_unreadable_sequences(&mut source.client)?;
     if let Some(first) = sequences.first() {
         return Err(Error::new(
             Kind::Source,
@@ -158,19 +198,22 @@ fn refuse_unreadable(
             first.qname
         )));
     }
-    if choices.blobs {
-        let blobs = read::list_unreadable_large_objects(&mut source.client, 10)?;
-        if let Some(first) = blobs.first() {
-            return Err(Error::new(
-                Kind::Source,
-                format!("role {role} may not read large objects of the source, such as {first}"),
-            )
-            .with_sqlstate("42501")
-            .hint(format!(
-                "Run on the source: grant select on large object {first} to {role}; for each of \
+    Ok(())
+}
+
+fn refuse_unreadable_blobs(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
+    let role = quote::ident(&facts.role.rolname);
+    let blobs = read::list_unreadable_large_objects(&mut source.client, 10)?;
+    if let Some(first) = blobs.first() {
+        return Err(Error::new(
+            Kind::Source,
+            format!("role {role} may not read large objects of the source, such as {first}"),
+        )
+        .with_sqlstate("42501")
+        .hint(format!(
+            "Run on the source: grant select on large object {first} to {role}; for each of \
                  them, or leave them out with --skip-large-objects."
-            )));
-        }
+        )));
     }
     Ok(())
 }
@@ -219,7 +262,7 @@ fn refuse_lock_table(facts: &ServerFacts, relations: u64) -> Result<()> {
     )))
 }
 
-fn refuse_target(facts: &ServerFacts, choices: Choices) -> Result<()> {
+fn refuse_read_only_target(facts: &ServerFacts) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
     if facts.in_recovery {
         return Err(Error::new(
@@ -228,59 +271,47 @@ fn refuse_target(facts: &ServerFacts, choices: Choices) -> Result<()> {
         )
         .hint("Give its primary as --target."));
     }
-    if !facts.role.can_create {
-        let database = quote::ident(&facts.database.datname);
-        return Err(Error::new(
-            Kind::Target,
-            format!("role {role} may not create schemas in database {database} of the target"),
-        )
-        .with_sqlstate("42501")
-        .hint(format!(
-            "Run on the target: grant create on database {database} to {role};"
-        )));
+    if facts.role.can_create {
+        return Ok(());
     }
-    let free = facts.limits.free_connections();
-    if free < u64::from(choices.connections) {
-        log::warn!(
-            "The target has {free} connections left, this run may open {}: \
-             consider fewer --table-jobs and --index-jobs",
-            choices.connections
-        );
-    }
-    Ok(())
+    let database = quote::ident(&facts.database.datname);
+    Err(Error::new(
+        Kind::Target,
+        format!("role {role} may not create schemas in database {database} of the target"),
+    )
+    .with_sqlstate("42501")
+    .hint(format!(
+        "Run on the target: grant create on database {database} to {role};"
+    )))
 }
 
-fn roles(
-    (source, left_out): (&mut PgSession, &LeftOut),
+/// Refuses a target that lacks roles which the definitions of the source name.
+pub fn refuse_missing_roles(
+    source: &mut PgSession,
     target: &mut PgSession,
-    choices: Choices,
+    choices: &Choices,
 ) -> Result<()> {
-    let used = if left_out.is_empty() {
-        read::list_used_roles(&mut source.client)?
-    } else {
-        read::list_roles_of_kept(&mut source.client, left_out)?
-    };
     let there: HashSet<String> = read::list_roles(&mut target.client, Side::Target)?
         .into_iter()
         .collect();
-    let missing: Vec<&str> = used
-        .iter()
-        .filter(|role| !there.contains(*role))
-        .map(String::as_str)
+    let missing: Vec<String> = read::list_used_roles(&mut source.client)?
+        .into_iter()
+        .filter(|role| !there.contains(&role.rolname))
+        .filter(|role| {
+            role.in_policy
+                || role.owns && !choices.no_owner
+                || role.is_granted && !choices.no_acl
+                || role.has_settings && !choices.skip_db_properties
+        })
+        .map(|role| quote::ident(&role.rolname))
         .collect();
-    let Some(first) = missing.first() else {
-        return Ok(());
-    };
-    let listed = missing
-        .iter()
-        .take(NAMED_MAX)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    if choices.roles_may_miss {
-        log::debug!("Roles that the target does not have yet: {listed}");
+    if missing.is_empty() || choices.roles {
         return Ok(());
     }
+    let create: Vec<String> = missing
+        .iter()
+        .map(|role| format!("create role {role};"))
+        .collect();
     Err(Error::new(
         Kind::Target,
         format!(
@@ -289,10 +320,17 @@ fn roles(
         ),
     )
     .with_sqlstate("42704")
-    .detail(format!("They are: {listed}."))
+    .detail(format!("They are: {}.", shown(&missing)))
     .hint(format!(
-        "Use --roles to copy them, or run on the target: create role {}; or leave owners and \
-         privileges out with --no-owner --no-acl.",
-        quote::ident(first)
+        "Use --roles to copy them, or run on the target: {} or leave owners and privileges out with \
+         --no-owner --no-acl.",
+        create.join(" ")
     )))
+}
+
+/// The first of these names.
+pub(super) fn shown(names: &[String]) -> String {
+    let more = if names.len() > NAMED_MAX { ", ..." } else { "" };
+    let first = &names[..names.len().min(NAMED_MAX)];
+    format!("{}{more}", first.join(", "))
 }

@@ -13,7 +13,7 @@ mod pgcopydb;
 mod resolve;
 mod usage;
 
-pub use crate::clone::{CloneSettings, FormatChoice, Switches};
+pub use crate::clone::{CloneSettings, FollowChoices, FormatChoice, Preview, Switches};
 pub use environment::{Environment, SECRET_VARIABLES};
 
 use crate::error::{Error, Result};
@@ -33,7 +33,9 @@ pub struct Runs {
     /// Clones; the environment is for what connection strings leave open.
     pub clone: fn(&CloneSettings, &Environment) -> Result<()>,
     /// Finds out what a clone would do.
-    pub dry_run: fn(&CloneSettings, &Environment) -> Result<String>,
+    pub dry_run: fn(&CloneSettings, &Environment) -> Result<Preview>,
+    /// Finds out what stands in the way of a clone, and of following.
+    pub check: fn(&CloneSettings, Option<&FollowChoices>, &Environment) -> Result<Preview>,
     /// Connects to both databases, whose connection strings are given.
     pub ping: fn(&str, &str, &Environment) -> Result<()>,
     /// Blanks out the passwords of connection strings in a text.
@@ -46,6 +48,9 @@ const RUNS: Runs = Runs {
         crate::clone::run(settings, &|name| environment.get(name), draw_progress)
     },
     dry_run: |settings, environment| crate::clone::dry_run(settings, &|name| environment.get(name)),
+    check: |settings, follow, environment| {
+        crate::clone::check(settings, follow, &|name| environment.get(name))
+    },
     ping: |source, target, environment| {
         crate::check::ping(source, target, &|name| environment.get(name))
     },
@@ -113,6 +118,7 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
                 command: Some(CopyCommand::Db(args)),
             },
         ) => logged(&call, |call| pgcopydb::clone::run(&args, call)),
+        Some(Command::Check(args)) => logged(&call, |call| pgcopydb::check::run(&args, call)),
         Some(Command::Ping(args)) => logged(&call, |call| pgcopydb::ping::run(&args, call)),
         Some(Command::Completions(args)) => finish_plain(pgcopydb::completions::run(&args)),
         Some(Command::Config {

@@ -1,21 +1,19 @@
-//! `--dry-run`: what a clone would do, found out without a change on either side or in the work
+//! `check` and `--dry-run`: what a clone would do, found out without a change on either side or in the work
 //! directory.
 //!
 //! Runs in the main program, which does not fork for this. Reads both servers; the ledger is in
 //! memory.
 
-use super::filters;
-use super::prepare::{self, Connected};
+use super::prepare::Connected;
 use super::settings::CloneSettings;
+use super::survey::{self, Survey};
 use crate::catalog::{Ledger, sqlite_error};
-use crate::check;
+use crate::check::{Findings, FollowChoices};
 use crate::conninfo::ConnInfo;
-use crate::dump::{SearchPlaces, choose};
-use crate::error::{Context, Error, Result};
-use crate::filter::{self, Explained, Selection, What};
+use crate::error::{Context, Result};
 use crate::schema::split::{PlanOptions, plan_all};
 use crate::schema::{FetchCounts, FetchOptions, fetch_all};
-use crate::units::{Side, pretty_bytes, pretty_count};
+use crate::units::{pretty_bytes, pretty_count};
 
 /// One table of the plan.
 #[derive(serde::Serialize)]
@@ -25,67 +23,94 @@ struct PlannedTable {
     parts: i64,
 }
 
-/// Looks at both sides and returns the plan, as text or as JSON. The error is what would stop a run.
+/// What a run would be like: what was found, and what it would copy.
+#[derive(Debug, Default)]
+pub struct Preview {
+    /// What stands in its way, and what to know.
+    pub findings: Findings,
+    /// What is known about the sides and the copy; as text and as JSON.
+    about: (String, serde_json::Value),
+}
+
+impl Preview {
+    /// For people.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.about.0, self.findings.text())
+    }
+
+    /// For programs.
+    pub fn json(&self) -> String {
+        let mut document = serde_json::json!({
+            "format": 1, "verdict": self.findings.verdict().word(),
+        });
+        if let (Some(all), Some(about)) = (document.as_object_mut(), self.about.1.as_object()) {
+            all.extend(about.clone());
+        }
+        document["findings"] = self.findings.json();
+        format!("{document:#}\n")
+    }
+}
+
+/// Looks at both sides, and at nothing but what stands in the way.
+pub(super) fn check(
+    settings: &CloneSettings,
+    (source, target): (&ConnInfo, &ConnInfo),
+    follow: Option<&FollowChoices>,
+) -> Result<Preview> {
+    let survey = survey::survey(settings, source, target, follow)?;
+    let about = (String::new(), about_sides(&survey));
+    Ok(Preview {
+        findings: survey.findings,
+        about,
+    })
+}
+
+/// Looks at both sides, and plans the copy if they can work together.
 pub(super) fn plan(
     settings: &CloneSettings,
     source: &ConnInfo,
     target: &ConnInfo,
-) -> Result<String> {
-    let mut source = prepare::connect("dry run", source, Side::Source)?;
-    let mut target = prepare::connect("dry run", target, Side::Target)?;
-    check::versions(&source.facts, &target.facts)?;
-    check::not_the_same_database(
-        (&mut source.session, &source.facts),
-        (&mut target.session, &target.facts),
-    )?;
-    let selection = match &settings.filters {
-        Some(rules) => filters::select(rules, &mut source.session, &mut target.session)?,
-        None => Selection::default(),
+) -> Result<Preview> {
+    let mut survey = survey::survey(settings, source, target, None)?;
+    let mut about = about_sides(&survey);
+    let mut shown = String::new();
+    if let Some((source, target)) = &mut survey.sides {
+        let mut ledger = Ledger::in_memory()?;
+        // Tables that may not be read cannot be planned; that is a finding already.
+        if let Some(counts) = survey
+            .findings
+            .take(fetch(settings, source, target, &mut ledger))
+        {
+            let tables = tables(&ledger)?;
+            shown = text(&tables, &counts);
+            about["tables"] = serde_json::to_value(&tables).unwrap_or_default();
+            about["indexes"] = counts.indexes.into();
+            about["constraints"] = counts.constraints.into();
+            about["foreign-keys"] = counts.foreign_keys.into();
+            about["sequences"] = counts.sequences.into();
+            about["large-objects"] = counts.has_large_objects.into();
+        }
+    }
+    Ok(Preview {
+        findings: survey.findings,
+        about: (shown, about),
+    })
+}
+
+fn about_sides(survey: &Survey) -> serde_json::Value {
+    let Some((source, target)) = &survey.sides else {
+        return serde_json::json!({});
     };
-    for warning in &selection.warnings {
-        log::warn!("{warning}");
-    }
-    let left_out = &selection.left_out;
-    let found = check::refuse_hopeless(
-        &mut source.session,
-        &source.facts,
-        (&mut target.session, &target.facts),
-        prepare::check_choices(settings),
-        &selection.left_out,
-    )?;
-    let (from, to) = (source.facts.version, target.facts.version);
-    let tools = choose(
-        from,
-        to,
-        found.has_attver,
-        &SearchPlaces::from_environment(),
-    )?;
-    if settings.switches.drop_if_exists {
-        check::nothing_else_is_dropped((&mut source.session, left_out), &mut target.session)?;
-    } else {
-        let blobs = !settings.switches.skip_blobs;
-        check::target_is_empty((&mut source.session, left_out), &mut target.session, blobs)?;
-    }
-    let mut ledger = Ledger::in_memory()?;
-    filter::store(ledger.connection(), &selection.explained)?;
-    let counts = fetch(settings, &mut source, &target, &mut ledger)?;
-    let tables = tables(&ledger)?;
-    if settings.switches.json {
-        let document = serde_json::json!({
-            "format": 1,
-            "source": { "version": from.to_string(), "in-recovery": source.facts.in_recovery },
-            "target": { "version": to.to_string() },
-            "tools": { "dir": tools.dir, "version": tools.version.to_string() },
-            "tables": tables, "indexes": counts.indexes, "constraints": counts.constraints,
-            "foreign-keys": counts.foreign_keys, "sequences": counts.sequences,
-            "large-objects": counts.has_large_objects,
-            "filters": filters_json(&selection),
-        });
-        return serde_json::to_string_pretty(&document)
-            .map(|text| text + "\n")
-            .map_err(|error| Error::internal(format!("could not print the plan: {error}")));
-    }
-    Ok(filters_text(&selection) + &text(&tables, &counts))
+    let tools = survey.tools.as_ref();
+    serde_json::json!({
+        "source": {
+            "version": source.facts.version.to_string(), "in-recovery": source.facts.in_recovery,
+        },
+        "target": { "version": target.facts.version.to_string() },
+        "tools": tools.map(|tools| {
+            serde_json::json!({ "dir": tools.dir, "version": tools.version.to_string() })
+        }),
+    })
 }
 
 fn fetch(
@@ -125,7 +150,7 @@ fn tables(ledger: &Ledger) -> Result<Vec<PlannedTable>> {
             .connection()
             .prepare(
                 "select qname, bytes, (select count(*) from s_part p where p.table_oid = t.oid)
-                   from s_table t where is_extension = 0 and exclude_data = 0 order by bytes desc, qname",
+                   from s_table t where is_extension = 0 order by bytes desc, qname",
             )?
             .query_map([], |row| {
                 let parts: i64 = row.get(2)?;
@@ -138,37 +163,6 @@ fn tables(ledger: &Ledger) -> Result<Vec<PlannedTable>> {
             .collect()
     };
     read().map_err(|error| sqlite_error("read", &error))
-}
-
-/// What filters leave out and keep, with reasons; parts are not told one by one.
-fn filters_json(selection: &Selection) -> serde_json::Value {
-    let of = |what: What| -> Vec<serde_json::Value> {
-        let told = selection.explained.iter().filter(|e| e.what == what);
-        told.map(|e| {
-            serde_json::json!({
-                "catalog": e.id.0, "oid": e.id.1, "type": e.kind, "identity": e.name,
-                "reason": e.reason, "hanging": e.is_hanging,
-            })
-        })
-        .collect()
-    };
-    serde_json::json!({
-        "left-out": of(What::Object), "without-rows": of(What::Rows), "kept": of(What::Kept),
-        "warnings": selection.warnings,
-    })
-}
-
-fn filters_text(selection: &Selection) -> String {
-    let line = |e: &Explained| {
-        let (kind, name, reason) = (&e.kind, &e.name, &e.reason);
-        match e.what {
-            What::Object => format!("LEAVE OUT {kind} {name}: {reason}\n"),
-            What::Rows => format!("WITHOUT ROWS {kind} {name}: {reason}\n"),
-            What::Kept => format!("KEEP {kind} {name}: {reason}\n"),
-            What::Part => String::new(),
-        }
-    };
-    selection.explained.iter().map(line).collect()
 }
 
 fn text(tables: &[PlannedTable], counts: &FetchCounts) -> String {

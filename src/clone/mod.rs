@@ -7,7 +7,6 @@ mod archive;
 mod dry_run;
 mod entrywise;
 mod facts;
-mod filters;
 mod host;
 mod newcomers;
 mod post_data;
@@ -19,7 +18,10 @@ mod requirements;
 mod roles;
 mod settings;
 mod stages;
+mod survey;
 
+pub use crate::check::{FollowChoices, Verdict};
+pub use dry_run::Preview;
 pub use settings::{CloneSettings, FormatChoice, Switches};
 pub use stages::{Choices, Stages};
 
@@ -37,15 +39,22 @@ use prepare::PrepareInput;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Finds out what a clone would do, and returns it as text or, with `--json`, as JSON; nothing is
-/// changed. The error is what would stop the run. Blocks.
-pub fn dry_run(settings: &CloneSettings, env: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+/// Finds out what a clone would do and what stands in its way; nothing is changed. Blocks.
+pub fn dry_run(settings: &CloneSettings, env: &dyn Fn(&str) -> Option<String>) -> Result<Preview> {
     let source = connection(&settings.source, env, "source")?;
     let target = connection(&settings.target, env, "target")?;
-    if let Some(path) = &settings.requirements {
-        requirements::read(path)?;
-    }
     dry_run::plan(settings, &source, &target)
+}
+
+/// Finds out what stands in the way of a clone, and of following afterwards; nothing is changed. Blocks.
+pub fn check(
+    settings: &CloneSettings,
+    follow: Option<&FollowChoices>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Preview> {
+    let source = connection(&settings.source, env, "source")?;
+    let target = connection(&settings.target, env, "target")?;
+    dry_run::check(settings, (&source, &target), follow)
 }
 
 /// Draws the progress line from a ledger until its nap fails: given by the face of the program.

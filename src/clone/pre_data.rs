@@ -176,6 +176,7 @@ fn restore(
         switches,
         target::list_namespaces(&mut target.client)?,
     )?;
+    facts.foreign_extensions = target::list_foreign_extensions(&mut target.client)?;
     if input.settings.requirements.is_some() && !switches.skip_extensions {
         facts.extensions = list_plan::ExtensionRule::Ours;
         let plan = plan_pre_data(&entries, &facts);

@@ -5,14 +5,12 @@
 //! ends server processes that an interrupted run has left.
 
 use super::facts::Prepared;
-use super::filters;
 use super::settings::CloneSettings;
+use super::survey::{self, Looked};
 use crate::catalog::{Activity, Ledger, PastRun, Run, Setup, unit};
 use crate::check;
 use crate::conninfo::{ConnInfo, Pin};
-use crate::dump::{SearchPlaces, choose};
 use crate::error::{Error, Result};
-use crate::filter::LeftOut;
 use crate::pg::{Link, PgSession, Profile, Token, endpoint};
 use crate::schema::server::{ServerFacts, read_server_facts};
 use crate::supervisor::{Leaf, Report};
@@ -36,6 +34,8 @@ pub(super) struct Connected {
     pub(super) link: Link,
     pub(super) session: PgSession,
     pub(super) facts: ServerFacts,
+    /// What is odd about the way to it.
+    pub(super) warning: Option<Error>,
 }
 
 /// Runs the prepare process. Blocks.
@@ -55,25 +55,15 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         "[TARGET] Copying database into \"{}\"",
         input.target.safe_uri()
     );
-    check::versions(&source.facts, &target.facts)?;
-    check::not_the_same_database(
-        (&mut source.session, &source.facts),
-        (&mut target.session, &target.facts),
-    )?;
-    let left_out = left_out(&ledger, &input.settings, (&mut source, &mut target))?;
-    let found = check::refuse_hopeless(
-        &mut source.session,
-        &source.facts,
-        (&mut target.session, &target.facts),
-        check_choices(&input.settings),
-        &left_out,
-    )?;
-    let tools = choose(
-        source.facts.version,
-        target.facts.version,
-        found.has_attver,
-        &SearchPlaces::from_environment(),
-    )?;
+    let Looked {
+        mut findings,
+        found,
+        tools,
+    } = survey::look(&input.settings, (&mut source, &mut target), None)?;
+    let (Some(found), Some(tools)) = (found, tools) else {
+        findings.refuse()?;
+        return Err(Error::internal("nothing was found, and nothing in the way"));
+    };
     log::info!(
         "Using pg_dump and pg_restore {} at \"{}\"",
         tools.version,
@@ -85,8 +75,13 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         before.check_resumed(&setup)?;
     }
     let sessions = (&mut source.session, &mut target.session);
-    let first = resumed.is_none();
-    refuse_occupied(&ledger, &input.settings, sessions, (first, &left_out))?;
+    findings.take(refuse_occupied(
+        &ledger,
+        &input.settings,
+        sessions,
+        resumed.is_none(),
+    ));
+    findings.refuse()?;
     if resumed.is_some() {
         let left = Activity::all_backends(&ledger)?;
         worker::end_backends(leaf, &source.link, &target.link, &left)?;
@@ -115,34 +110,17 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     Ok(())
 }
 
-/// What filters leave out: as the first run wrote it down, else as the source is now.
-fn left_out(
-    ledger: &Ledger,
-    settings: &CloneSettings,
-    (source, target): (&mut Connected, &mut Connected),
-) -> Result<LeftOut> {
-    let Some(rules) = &settings.filters else {
-        return Ok(LeftOut::default());
-    };
-    if Run::marked(ledger.connection(), "fetched")?.is_some() {
-        return LeftOut::of_ledger(ledger.connection());
-    }
-    let selection = filters::select(rules, &mut source.session, &mut target.session)?;
-    filters::say(&selection);
-    Ok(selection.left_out)
-}
-
 /// Refuses to overwrite or drop on the target what the user did not speak of.
 fn refuse_occupied(
     ledger: &Ledger,
     settings: &CloneSettings,
     (source, target): (&mut PgSession, &mut PgSession),
-    (first, left_out): (bool, &LeftOut),
+    first: bool,
 ) -> Result<()> {
     let switches = &settings.switches;
     if !switches.drop_if_exists {
         return if first {
-            check::target_is_empty((source, left_out), target, !switches.skip_blobs)
+            check::target_is_empty(source, target, !switches.skip_blobs)
         } else {
             Ok(())
         };
@@ -151,21 +129,14 @@ fn refuse_occupied(
     if Run::marked(ledger.connection(), "pre-data-begun")?.is_some() {
         return Ok(());
     }
-    check::nothing_else_is_dropped((source, left_out), target)
-}
-
-pub(super) fn check_choices(settings: &CloneSettings) -> check::Choices {
-    let switches = &settings.switches;
-    check::Choices {
-        roles_may_miss: switches.roles || (switches.no_owner && switches.no_acl),
-        blobs: !switches.skip_blobs,
-        connections: settings.table_jobs * 2 + settings.index_jobs + settings.blob_jobs + 3,
-    }
+    check::nothing_else_is_dropped(source, target)
 }
 
 /// Connects to a side for the first time; whoever answers serves the whole run.
 pub(super) fn connect(title: &str, conn: &ConnInfo, side: Side) -> Result<Connected> {
-    let (first, pin): (wire::Session, Pin) = endpoint::find(conn, side, title)?;
+    let (mut first, pin): (wire::Session, Pin) = endpoint::find(conn, side, title)?;
+    let seen = Seen::by(&mut first)?;
+    let told = first.backend_pid();
     first.close();
     let link = Link {
         conn: conn.pinned(&pin),
@@ -173,12 +144,55 @@ pub(super) fn connect(title: &str, conn: &ConnInfo, side: Side) -> Result<Connec
         side,
     };
     let mut session = link.session(title, &Profile::Catalog)?;
+    let row = session.query_one(SEE, &[])?;
+    if seen.started != row.get::<_, String>(1) {
+        return Err(Error::new(
+            side.kind(),
+            format!("connections to one address of the {side} reach different servers"),
+        )
+        .hint("Give the address of one server, not that of a load balancer."));
+    }
+    let warning = (seen.pid != told.to_string()).then(|| {
+        Error::new(
+            side.kind(),
+            format!("the {side} is reached through a connection pooler"),
+        )
+        .hint(
+            "Give the server's own address: a pooler may end sessions that hold a snapshot, and \
+             statements that are stopped go on behind it.",
+        )
+    });
     let facts = read_server_facts(&mut session.client, side)?;
     Ok(Connected {
         link,
         session,
         facts,
+        warning,
     })
+}
+
+/// Which backend of which server this is.
+const SEE: &str = "select pg_catalog.pg_backend_pid()::text, \
+    (1000 * pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()))::int8::text";
+
+/// The answer.
+struct Seen {
+    pid: String,
+    started: String,
+}
+
+impl Seen {
+    fn by(session: &mut wire::Session) -> Result<Self> {
+        let results = session.simple(SEE)?;
+        let row = results.first().and_then(|result| result.rows.first());
+        match row.map(Vec::as_slice) {
+            Some([Some(pid), Some(started)]) => Ok(Self {
+                pid: pid.clone(),
+                started: started.clone(),
+            }),
+            _ => Err(Error::internal("a query gave no value")),
+        }
+    }
 }
 
 fn setup_of(input: &PrepareInput, source: &ServerFacts, target: &ServerFacts) -> Setup {
@@ -193,7 +207,6 @@ fn setup_of(input: &PrepareInput, source: &ServerFacts, target: &ServerFacts) ->
         split_bytes: input.settings.split_bytes,
         split_max_parts: input.settings.split_max_parts,
         options: input.settings.lasting_options(),
-        filters: input.settings.canonical_filters(),
     }
 }
 

@@ -19,6 +19,12 @@ pub(super) struct Requirement {
     version: String,
 }
 
+impl From<Requirement> for (String, String) {
+    fn from(requirement: Requirement) -> Self {
+        (requirement.name, requirement.version)
+    }
+}
+
 /// Reads a requirements file: a JSON array of `{"name": …, "version": …}`. Errors: `BadConfig`.
 pub(super) fn read(path: &Path) -> Result<Vec<Requirement>> {
     let failed = |why: String| {

@@ -77,12 +77,12 @@ pub struct Facts {
     pub schemas: BTreeMap<Oid, SourceSchema>,
     /// Oids of source schemas that hold nothing but extensions.
     pub extension_schemas: BTreeSet<Oid>,
+    /// Raw names of extensions that the target has and that another role owns: their comments cannot be set.
+    pub foreign_extensions: BTreeSet<String>,
     /// Raw names of the schemas that the target has.
     pub target_schemas: BTreeSet<String>,
     /// Objects that filters leave out: catalog and oid.
     pub filtered: BTreeSet<(Oid, Oid)>,
-    /// Materialized views that are made and not filled.
-    pub unfilled: BTreeSet<Oid>,
     /// Entries that filters leave out by text: description, and schema and tag with a space between.
     pub filtered_texts: BTreeSet<(String, String)>,
     /// Indexes (1259), constraints and foreign keys (2606) that our workers make: catalog and oid.
@@ -339,8 +339,7 @@ fn own_reason(entry: &Entry, facts: &Facts) -> Option<Reason> {
                 .extension_names
                 .get(&entry.object_oid)
                 .map(String::as_str);
-            let left_out = facts.extensions.leaves_out(name) || is_filtered(entry, facts);
-            if skips(Skip::Extensions) || left_out {
+            if skips(Skip::Extensions) || facts.extensions.leaves_out(name) {
                 return Some(Reason::Extension);
             }
             if facts.extensions == ExtensionRule::Ours {
@@ -348,16 +347,17 @@ fn own_reason(entry: &Entry, facts: &Facts) -> Option<Reason> {
             }
         }
         "COMMENT" if attached_to("- EXTENSION ") => {
-            let comments_stay = !skips(Skip::Extensions) && !skips(Skip::ExtensionComments);
+            let name = entry.rest.trim_start_matches("- EXTENSION ").trim();
+            let name = name.trim_matches('"').replace("\"\"", "\"");
+            let comments_stay = !skips(Skip::Extensions)
+                && !skips(Skip::ExtensionComments)
+                && !facts.foreign_extensions.contains(&name);
             return (!comments_stay).then_some(Reason::ExtensionComment);
         }
         "COLLATION" if skips(Skip::Collations) && entry.catalog_oid == PG_COLLATION => {
             return Some(Reason::Collation);
         }
         "SCHEMA" => return schema_reason(entry, facts),
-        "MATERIALIZED VIEW DATA" if facts.unfilled.contains(&entry.object_oid) => {
-            return Some(Reason::Filtered);
-        }
         "PUBLICATION"
             if entry.catalog_oid == PG_PUBLICATION
                 && facts.own_publications.contains(&entry.object_oid) =>

@@ -19,7 +19,34 @@ pub struct RoleStatement {
     pub creates: Option<String>,
     /// Whether it is left out, as the target has the role and keeps its attributes.
     pub skipped: bool,
+    /// Attributes that only superusers hand on and that were taken out, such as `BYPASSRLS`.
+    pub weakened: Vec<&'static str>,
+    /// Whether a run goes on without it: a setting or a comment.
+    pub is_minor: bool,
 }
+
+/// What the role that runs the statements may hand on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// It is a superuser.
+    All,
+    /// It is not, and has or has not CREATEDB.
+    Some {
+        /// It has CREATEDB.
+        create_db: bool,
+    },
+}
+
+/// Attributes that only superusers hand on.
+const STRONG: [&str; 3] = ["SUPERUSER", "REPLICATION", "BYPASSRLS"];
+/// What a new role lacks anyway; to say so needs the right to change it.
+const ABSENT: [&str; 5] = [
+    "NOSUPERUSER",
+    "NOREPLICATION",
+    "NOBYPASSRLS",
+    "NOCREATEDB",
+    "NOCREATEROLE",
+];
 
 impl std::fmt::Debug for RoleStatement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,9 +56,13 @@ impl std::fmt::Debug for RoleStatement {
 }
 
 /// Plans the replay. A role of `existing` (raw names) is not created, and the `ALTER ROLE ... WITH` that
-/// follows its creation is left out; all else is run as it stands. Comments and psql's backslash lines
-/// fall away. Text that ends within a quote is an error of kind `Tool`.
-pub fn plan_replay(roles_sql: &str, existing: &BTreeSet<String>) -> Result<Vec<RoleStatement>> {
+/// follows its creation is left out; all else is run as it stands, but for what `power` does not reach.
+/// Comments and psql's backslash lines fall away. Text that ends within a quote is an error of kind `Tool`.
+pub fn plan_replay(
+    roles_sql: &str,
+    existing: &BTreeSet<String>,
+    power: Power,
+) -> Result<Vec<RoleStatement>> {
     let mut planned: Vec<RoleStatement> = Vec::new();
     for sql in split_statements(roles_sql)? {
         let tokens = meaningful_tokens(&sql)?;
@@ -45,15 +76,68 @@ pub fn plan_replay(roles_sql: &str, existing: &BTreeSet<String>) -> Result<Vec<R
                     .is_some_and(|token| is_word(&sql, token, "WITH"))
         });
         let exists = creates.as_ref().is_some_and(|name| existing.contains(name));
+        let word = |at: usize, text| {
+            tokens
+                .get(at)
+                .is_some_and(|token| is_word(&sql, token, text))
+        };
+        let is_minor = word(0, "COMMENT")
+            || word(0, "SECURITY")
+            || word(0, "ALTER") && (word(3, "SET") || word(3, "IN"));
+        let (sql, weakened) = match power {
+            Power::All => (sql, Vec::new()),
+            Power::Some { create_db } => weaken(&sql, &tokens, create_db),
+        };
         let shown = mask_passwords(&sql);
         planned.push(RoleStatement {
             sql,
             shown,
             creates,
             skipped: exists || follows_skipped,
+            weakened,
+            is_minor,
         });
     }
     Ok(planned)
+}
+
+/// The statement without what only superusers may say; second, the attributes that the role then lacks.
+fn weaken(sql: &str, tokens: &[Token], create_db: bool) -> (String, Vec<&'static str>) {
+    let word = |at: usize, text| {
+        tokens
+            .get(at)
+            .is_some_and(|token| is_word(sql, token, text))
+    };
+    if word(0, "GRANT") {
+        // "GRANTED BY somebody" at the end: the grant is our own then.
+        let by = tokens
+            .windows(2)
+            .rfind(|two| is_word(sql, &two[0], "GRANTED") && is_word(sql, &two[1], "BY"));
+        let head = by.and_then(|two| sql.get(..two[0].start));
+        return (
+            head.map_or_else(|| sql.to_owned(), |head| format!("{};", head.trim_end())),
+            Vec::new(),
+        );
+    }
+    if !(word(0, "ALTER") && word(1, "ROLE") && word(3, "WITH")) {
+        return (sql.to_owned(), Vec::new());
+    }
+    let (mut text, mut lacks, mut from) = (String::new(), Vec::new(), 0);
+    let one_more = (!create_db).then_some("CREATEDB");
+    for token in tokens.iter().skip(4) {
+        let strong = STRONG
+            .into_iter()
+            .chain(one_more)
+            .find(|name| is_word(sql, token, name));
+        if strong.is_none() && !ABSENT.iter().any(|name| is_word(sql, token, name)) {
+            continue;
+        }
+        lacks.extend(strong);
+        text.push_str(sql.get(from..token.start).unwrap_or_default().trim_end());
+        from = token.end;
+    }
+    text.push_str(sql.get(from..).unwrap_or_default());
+    (text, lacks)
 }
 
 /// The raw name that stands after these words at the start of a statement.
@@ -94,7 +178,8 @@ mod tests {
 
     #[test]
     fn existing_roles_keep_their_attributes_and_the_rest_is_run() {
-        let planned = plan_replay(SAMPLE, &names(&["postgres", "Odd Role \"x\""])).unwrap();
+        let planned =
+            plan_replay(SAMPLE, &names(&["postgres", "Odd Role \"x\""]), Power::All).unwrap();
         let skipped: Vec<String> = planned
             .iter()
             .filter(|s| s.skipped)
@@ -127,9 +212,38 @@ mod tests {
     }
 
     #[test]
+    fn one_who_is_no_superuser_says_nothing_of_what_superusers_hand_on() {
+        let plan = |sql: &str, create_db| {
+            let planned = plan_replay(sql, &names(&[]), Power::Some { create_db }).unwrap();
+            let one = planned.first().unwrap();
+            (one.sql.clone(), one.weakened.clone())
+        };
+        let sql = "ALTER ROLE \"bypassrls\" WITH NOSUPERUSER INHERIT NOCREATEROLE CREATEDB LOGIN \
+                   NOREPLICATION BYPASSRLS PASSWORD 'REPLICATION x';";
+        let kept = "ALTER ROLE \"bypassrls\" WITH INHERIT CREATEDB LOGIN PASSWORD 'REPLICATION x';";
+        assert_eq!(plan(sql, true), (kept.to_owned(), vec!["BYPASSRLS"]));
+        assert_eq!(plan(sql, false).1, ["CREATEDB", "BYPASSRLS"]);
+        let grant = "GRANT a TO \"granted by\" WITH ADMIN OPTION GRANTED BY postgres;";
+        assert_eq!(
+            plan(grant, true).0,
+            "GRANT a TO \"granted by\" WITH ADMIN OPTION;"
+        );
+        let setting = plan_replay(
+            "ALTER ROLE a SET work_mem TO '1MB';",
+            &names(&[]),
+            Power::All,
+        );
+        assert!(setting.unwrap()[0].is_minor);
+    }
+
+    #[test]
     fn every_truncation_gives_statements_or_an_error() {
         for end in (0..SAMPLE.len()).filter(|end| SAMPLE.is_char_boundary(*end)) {
-            let _either = plan_replay(&SAMPLE[..end], &names(&["postgres"]));
+            let _either = plan_replay(
+                &SAMPLE[..end],
+                &names(&["postgres"]),
+                Power::Some { create_db: false },
+            );
         }
     }
 }

@@ -7,14 +7,11 @@ use postgres::GenericClient;
 
 use super::query::{Query, get, unsigned};
 use crate::error::Result;
-use crate::filter::LeftOut;
 use crate::units::{Oid, PgVersion, Side};
 
 /// An object, and what there is to say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Its oid; a relation's.
-    pub oid: Oid,
     /// Quoted, schema-qualified name.
     pub qname: String,
     /// One word; each list says which there are.
@@ -42,7 +39,6 @@ fn findings(
 ) -> Result<Vec<Finding>> {
     Query::source(what, sql).collect(client, &[], |row| {
         Ok(Finding {
-            oid: get(row, "oid")?,
             qname: get(row, "qname")?,
             reason: get(row, "reason")?,
         })
@@ -113,34 +109,70 @@ pub fn list_unreadable_large_objects(
     query.collect(client, &[&limit], |row| get(row, "oid"))
 }
 
-/// Roles that the target needs for owners, grants, policies and settings; raw names.
-pub fn list_used_roles(client: &mut impl GenericClient) -> Result<Vec<String>> {
+/// A role that the source database names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four independent ways of use"
+)]
+pub struct UsedRole {
+    /// Raw name.
+    pub rolname: String,
+    /// Owns objects.
+    pub owns: bool,
+    /// Was granted something.
+    pub is_granted: bool,
+    /// A policy names it.
+    pub in_policy: bool,
+    /// Has settings of its own in this database.
+    pub has_settings: bool,
+}
+
+/// Roles that the target needs for owners, grants, policies and settings.
+pub fn list_used_roles(client: &mut impl GenericClient) -> Result<Vec<UsedRole>> {
     let query = Query::source(
         "list the roles in use",
         include_str!("sql/list_used_roles.sql"),
     );
-    query.collect(client, &[], |row| get(row, "rolname"))
+    query.collect(client, &[], |row| {
+        Ok(UsedRole {
+            rolname: get(row, "rolname")?,
+            owns: get(row, "owns")?,
+            is_granted: get(row, "is_granted")?,
+            in_policy: get(row, "in_policy")?,
+            has_settings: get(row, "has_settings")?,
+        })
+    })
 }
 
-/// The same roles, without those that only objects need which are left out.
-pub fn list_roles_of_kept(
+/// What the current role of the target may do on behalf of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleRights {
+    /// Raw name.
+    pub rolname: String,
+    /// It is a superuser.
+    pub is_superuser: bool,
+    /// Objects can be given to it.
+    pub may_give: bool,
+    /// Its objects can be used.
+    pub may_use: bool,
+}
+
+/// What the current role of the target may do on behalf of roles; those that do not exist are left out.
+pub fn find_role_rights(
     client: &mut impl GenericClient,
-    left_out: &LeftOut,
-) -> Result<Vec<String>> {
-    let query = Query::source(
-        "list the roles in use",
-        include_str!("sql/list_role_uses.sql"),
-    );
-    let mut roles: Vec<String> = Vec::new();
-    query.each(client, &[], |row| {
-        let rolname: &str = get(row, "rolname")?;
-        let is_left_out = left_out.contains(get(row, "classid")?, get(row, "objid")?);
-        if !is_left_out && roles.last().is_none_or(|last| last != rolname) {
-            roles.push(rolname.to_owned());
-        }
-        Ok(())
-    })?;
-    Ok(roles)
+    roles: &[&str],
+) -> Result<Vec<RoleRights>> {
+    let sql = include_str!("sql/find_role_rights.sql");
+    let query = Query::target("look at the rights on roles", sql);
+    query.collect(client, &[&roles], |row| {
+        Ok(RoleRights {
+            rolname: get(row, "rolname")?,
+            is_superuser: get(row, "is_super")?,
+            may_give: get(row, "may_give")?,
+            may_use: get(row, "may_use")?,
+        })
+    })
 }
 
 /// All roles of a cluster; raw names.

@@ -4,6 +4,8 @@
 //! writes nothing. Must not be asked for one object at a time: names go in as arrays, and answers
 //! carry the position of the name in them.
 
+use std::collections::BTreeSet;
+
 use postgres::GenericClient;
 
 use super::query::{Query, get};
@@ -176,6 +178,15 @@ pub fn list_namespaces(client: &mut impl GenericClient) -> Result<Vec<String>> {
         include_str!("sql/list_all_namespaces.sql"),
     );
     query.collect(client, &[], |row| get(row, "nspname"))
+}
+
+/// Lists the extensions that are there and that the current role does not own; raw names.
+pub fn list_foreign_extensions(client: &mut impl GenericClient) -> Result<BTreeSet<String>> {
+    let sql = "select e.extname::text from pg_catalog.pg_extension e \
+                where not pg_catalog.pg_has_role(e.extowner, 'usage')";
+    let query = Query::target("list the extensions of others", sql);
+    let names = query.collect(client, &[], |row| get(row, "extname"))?;
+    Ok(names.into_iter().collect())
 }
 
 /// Lists the extensions of a server.

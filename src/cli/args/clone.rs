@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Which databases.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(in crate::cli) struct ConnectionArgs {
     /// Connection string of the source database
     #[arg(short = 'S', long, value_name = "URI", value_parser = value::text)]
@@ -35,7 +35,7 @@ pub(in crate::cli) enum FormatArg {
 }
 
 /// How many workers, and what each of them gets.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "one field for each switch that can be typed"
@@ -82,7 +82,7 @@ pub(in crate::cli) struct WorkArgs {
 }
 
 /// What is copied and what is left out.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "one field for each switch that can be typed"
@@ -130,13 +130,10 @@ pub(in crate::cli) struct WhatArgs {
     /// JSON file with the extension versions to install
     #[arg(long, short_alias = 'Q', value_name = "FILE")]
     pub(in crate::cli) requirements: Option<PathBuf>,
-    /// File that says which schemas, tables, indexes and extensions to copy or leave out
-    #[arg(long, alias = "filter", short_alias = 'F', value_name = "FILE")]
-    pub(in crate::cli) filters: Option<PathBuf>,
 }
 
 /// How this run relates to others.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "one field for each switch that can be typed"
@@ -163,13 +160,15 @@ pub(in crate::cli) struct RunArgs {
 }
 
 /// Options that are known and refused, as what they ask for is not built yet.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = None)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "one field for each switch that can be typed"
 )]
 pub(in crate::cli) struct NotYet {
+    #[arg(long, alias = "filter", short_alias = 'F', hide = true)]
+    filters: Option<OsString>,
     #[arg(long, hide = true)]
     all_databases: bool,
     #[arg(long, short_alias = 'f', hide = true)]
@@ -205,6 +204,7 @@ impl NotYet {
     pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
         [
             ("--follow", self.follow),
+            ("--filters", self.filters.is_some()),
             ("--all-databases", self.all_databases),
             ("--plugin", self.plugin.is_some()),
             (
@@ -228,7 +228,7 @@ impl NotYet {
 }
 
 /// Everything that `clone` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(in crate::cli) struct CloneArgs {
     #[command(flatten)]
     pub(in crate::cli) connections: ConnectionArgs,

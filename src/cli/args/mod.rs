@@ -4,11 +4,13 @@
 //! environment are the business of `settings`. Options that are known but not built yet are declared
 //! here, too, so that they are refused by name.
 
+pub(super) mod check;
 pub(super) mod clone;
 mod globals;
 pub(super) mod list;
 pub(super) mod value;
 
+pub(super) use check::{CheckArgs, PluginArg};
 pub(super) use clone::{CloneArgs, ConnectionArgs};
 pub(super) use globals::{Globals, LogFormat, LogLevel};
 pub(super) use list::{DirArgs, ListCommand};
@@ -16,8 +18,8 @@ pub(super) use list::{DirArgs, ListCommand};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Top commands that exist and cannot be used yet.
-pub(super) const NOT_YET: [&str; 8] = [
-    "follow", "snapshot", "compare", "dump", "restore", "stream", "check", "cutover",
+pub(super) const NOT_YET: [&str; 7] = [
+    "follow", "snapshot", "compare", "dump", "restore", "stream", "cutover",
 ];
 
 /// Commands below `copy` that exist and cannot be used yet.
@@ -83,6 +85,9 @@ pub(super) enum Command {
     /// Attempt to connect to the source and the target
     #[command(help_template = HELP_TEMPLATE)]
     Ping(PingArgs),
+    /// Look for what stands in the way of a clone, and change nothing
+    #[command(help_template = HELP_TEMPLATE)]
+    Check(Box<CheckArgs>),
     /// Look at the configuration file and the environment
     #[command(help_template = HELP_TEMPLATE)]
     Config {

@@ -8,7 +8,6 @@ use super::super::resolve::{self, Resolved, Surroundings};
 use super::super::{Call, CloneSettings, announce, output};
 use crate::catalog::{Ledger, PastRun, Run};
 use crate::error::{Error, Kind, Result};
-use crate::logging;
 use crate::report::{Outcome, Summary};
 use crate::workdir::Layout;
 
@@ -33,7 +32,8 @@ pub(in crate::cli) fn run(args: &CloneArgs, call: &Call<'_>) -> Result<()> {
         log::debug!("Option {choice}");
     }
     if settings.switches.dry_run {
-        return dry_run(&settings, call);
+        let preview = (call.runs.dry_run)(&settings, call.environment)?;
+        return super::check::print(&preview, call.globals.json);
     }
     let result = (call.runs.clone)(&settings, call.environment);
     if !reached_the_end(&settings, result.as_ref().err()) {
@@ -41,22 +41,6 @@ pub(in crate::cli) fn run(args: &CloneArgs, call: &Call<'_>) -> Result<()> {
     }
     let printed = print_summary(&settings, result.as_ref().err());
     result.and(printed)
-}
-
-/// Prints the plan. What would stop a run is printed as its error and ends the program with 2, a
-/// warning with 1.
-fn dry_run(settings: &CloneSettings, call: &Call<'_>) -> Result<()> {
-    match (call.runs.dry_run)(settings, call.environment) {
-        Ok(plan) => output::to_stdout(&plan)?,
-        Err(error) if error.kind() == Kind::BadArgs => return Err(error),
-        Err(error) => return Err(error.with_kind(Kind::BadConfig)),
-    }
-    if logging::warning_count() == 0 {
-        return Ok(());
-    }
-    Err(Error::bad_args(
-        "the run would begin, and there are warnings",
-    ))
 }
 
 /// Whether there are figures worth printing: also after a clone that left something undone and went
@@ -151,7 +135,8 @@ mod tests {
             environment: &Environment::of(&[]),
             runs: Runs {
                 clone: pretend,
-                dry_run: |_, _| Ok("plan\n".to_owned()),
+                dry_run: |_, _| Ok(crate::clone::Preview::default()),
+                check: |_, _, _| Ok(crate::clone::Preview::default()),
                 ping,
                 redact: str::to_owned,
             },

@@ -2,6 +2,7 @@
 //!
 //! Runs in the main program.
 
+pub(super) mod check;
 pub(super) mod clone;
 pub(super) mod completions;
 pub(super) mod config;

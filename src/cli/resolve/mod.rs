@@ -4,6 +4,7 @@
 //! files of connection strings. A bad value of a variable is an error even where an option overrides
 //! it, as the next command without the option would get it.
 
+mod check;
 mod connection;
 mod pick;
 
@@ -13,11 +14,11 @@ use super::args::value;
 use super::environment::Environment;
 use crate::clone::{CloneSettings, FormatChoice, Switches};
 use crate::error::{Error, Result};
-use crate::filter::Rules;
 use crate::workdir::Intent;
 use pick::Picker;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+pub(super) use check::check;
 pub(super) use connection::{Connections, connections};
 pub(super) use pick::{Choice, bad_variable};
 
@@ -100,7 +101,6 @@ pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resol
         split_bytes: split_bytes.unwrap_or(SPLIT_BYTES_DEFAULT),
         split_max_parts: split_max_parts.unwrap_or(0),
         requirements: args.what.requirements.clone(),
-        filters: filters(args.what.filters.as_deref(), switches.skip_extensions)?,
         copy_format: copy_format(args, binary)?,
         switches,
         cmdline: around.cmdline.clone(),
@@ -242,19 +242,6 @@ fn check_requirements(settings: &CloneSettings) -> Result<()> {
         .hint("Check the value of --requirements.")),
         _ => Ok(()),
     }
-}
-
-/// The rules of `--filters`. Errors: `BadArgs` for a file that cannot be read, `BadConfig` for what it
-/// says.
-fn filters(path: Option<&Path>, skip_extensions: bool) -> Result<Option<Rules>> {
-    let Some(path) = path else {
-        return Ok(None);
-    };
-    let mut rules = crate::filter::read(path)?;
-    if skip_extensions {
-        rules.check_skip_extensions()?;
-    }
-    Ok(Some(rules))
 }
 
 /// What was given and has no effect.

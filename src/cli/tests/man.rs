@@ -55,7 +55,9 @@ fn options_of(page: &str) -> BTreeSet<String> {
 
 /// Long options that a page describes: items of its lists, as `.It Fl Fl name`.
 fn described_in(page: &str) -> BTreeSet<String> {
-    let items = page.lines().filter(|line| line.starts_with(".It "));
+    let items = page
+        .lines()
+        .filter(|line| line.starts_with(".It Fl ") && !line.contains(" Ta "));
     items.flat_map(options_of).collect()
 }
 

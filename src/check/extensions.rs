@@ -1,0 +1,169 @@
+//! Extensions: does the target have them, in which versions, and may the role create and fill them.
+//!
+//! Runs in the prepare process, and in the main program for `check` and `--dry-run`. Reads both servers,
+//! writes nothing.
+
+use super::finding::Findings;
+use super::preflight::Choices;
+use super::rights::{self, Known};
+use crate::error::{Error, Kind, Result};
+use crate::pg::{PgSession, quote};
+use crate::units::Side;
+use std::collections::BTreeMap;
+
+const LIST: &str = "select e.extname::text, n.nspname::text, e.extversion \
+     from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace \
+     order by e.oid";
+
+/// Configuration tables of an extension with their conditions.
+const LIST_CONFIGS: &str = "select c.oid::pg_catalog.regclass::text, coalesce(x.condition, '') \
+     from pg_catalog.pg_extension e \
+     join lateral unnest(e.extconfig, e.extcondition) as x (oid, condition) on true \
+     join pg_catalog.pg_class c on c.oid = x.oid and c.relkind in ('r', 'p') \
+    where e.extname = $1";
+
+/// An extension of the source.
+struct Wanted {
+    schema: String,
+    version: String,
+}
+
+/// Looks at all extensions of the source. Errors: a query that failed.
+pub(super) fn look(
+    (source, _): Known<'_>,
+    (target, target_facts): Known<'_>,
+    choices: &Choices,
+    findings: &mut Findings,
+) -> Result<()> {
+    let wanted: BTreeMap<String, Wanted> = source
+        .query(LIST, &[])?
+        .iter()
+        .map(|row| {
+            let (schema, version) = (row.get(1), row.get(2));
+            (row.get(0), Wanted { schema, version })
+        })
+        .collect();
+    let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
+    let may_create = target_facts.role.is_superuser || rights::is_managed(target)?;
+    for row in target.query(include_str!("sql/list_extension_rights.sql"), &[&names])? {
+        let name: String = row.get(0);
+        let Some(one) = wanted.get(&name) else {
+            continue;
+        };
+        let quoted = quote::ident(&name);
+        let installed: Option<String> = row.get(3);
+        if choices.skip_extensions {
+            if installed.is_none() {
+                findings.warn(
+                    Side::Target,
+                    format!("Extension {quoted} is not on the target, and not created either"),
+                    format!("Run on the target, if something needs it: create extension {quoted};"),
+                );
+            }
+            continue;
+        }
+        if installed.is_some() {
+            if let Some(table) = row.get::<_, Option<String>>(7) {
+                findings.take(fill(source, &name, &table, &target_facts.role.rolname));
+            }
+            continue;
+        }
+        let pinned = choices
+            .requirements
+            .iter()
+            .find(|(pinned, _)| *pinned == name);
+        let version = pinned.map(|(_, version)| version.as_str());
+        let (default, versions): (Option<String>, Vec<String>) = (row.get(1), row.get(2));
+        let trusted = row.get::<_, bool>(5) && target_facts.role.can_create;
+        let refused = row.get::<_, bool>(4) && !trusted && !may_create;
+        let problem = match (&default, version) {
+            (None, _) => Some(not_there(&quoted)),
+            (_, Some(version)) if !versions.iter().any(|one| one == version) => {
+                Some(wrong_version(&quoted, version, &versions))
+            }
+            _ if refused => Some(superusers_only(
+                &quoted,
+                one,
+                version,
+                &target_facts.role.rolname,
+            )),
+            _ => None,
+        };
+        if let Some(error) = problem {
+            findings.fail(error);
+            continue;
+        }
+        let chosen = version.map(str::to_owned).or(default).unwrap_or_default();
+        if version.is_none() && !versions.contains(&one.version) {
+            findings.warn(
+                Side::Target,
+                format!(
+                    "Extension {quoted} has version {} on the source, the target will have {chosen}",
+                    one.version
+                ),
+                format!("Install version {} there, or choose one with --requirements.", one.version),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn not_there(name: &str) -> Error {
+    Error::new(
+        Kind::Target,
+        format!("extension {name} is not available on the target"),
+    )
+    .with_sqlstate("0A000")
+    .hint(format!(
+        "Install its package on the server of the target, or run on the source: drop extension \
+             {name}; or leave extensions out with --skip-extensions."
+    ))
+}
+
+fn wrong_version(name: &str, version: &str, versions: &[String]) -> Error {
+    let message = format!("version {version} of extension {name} is not available on the target");
+    Error::new(Kind::Target, message)
+        .with_sqlstate("22023")
+        .detail(format!("It has: {}.", versions.join(", ")))
+        .hint("Change the file of --requirements, or install that version's package there.")
+}
+
+fn superusers_only(name: &str, wanted: &Wanted, version: Option<&str>, me: &str) -> Error {
+    let schema = quote::ident(&wanted.schema);
+    let make = match wanted.schema.as_str() {
+        "public" | "pg_catalog" => String::new(),
+        _ => format!("create schema if not exists {schema}; "),
+    };
+    let version = version.map(|text| format!(" version {}", quote::literal(text)));
+    Error::new(
+        Kind::Target,
+        format!("role {} may not create extension {name}", quote::ident(me)),
+    )
+    .with_sqlstate("42501")
+    .hint(format!(
+        "Run on the target as a superuser: {make}create extension {name} with schema {schema}{} \
+         cascade; or leave extensions out with --skip-extensions.",
+        version.unwrap_or_default()
+    ))
+}
+
+/// Refuses when the source has rows for a configuration table that may not be written.
+fn fill(source: &mut PgSession, name: &str, table: &str, me: &str) -> Result<()> {
+    for row in source.query(LIST_CONFIGS, &[&name])? {
+        let (qname, condition): (String, String) = (row.get(0), row.get(1));
+        let sql = format!("select exists (select 1 from only {qname} {condition})");
+        if qname != table || !source.query_one(&sql, &[])?.get::<_, bool>(0) {
+            continue;
+        }
+        let (name, me) = (quote::ident(name), quote::ident(me));
+        return Err(Error::new(
+            Kind::Target,
+            format!("role {me} may not write configuration table {qname} of extension {name}"),
+        )
+        .with_sqlstate("42501")
+        .hint(format!(
+            "Run on the target: grant select, insert, update on {qname} to {me};"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! The order of the checks: what a clone refuses, `check` and `--dry-run` print, is found here.
+//!
+//! Runs in the prepare process, and in the main program. Reads both servers, writes nothing.
+
+use super::finding::Findings;
+use super::preflight::{Choices, Found, look_at_source, look_at_target, refuse_missing_roles};
+use super::rights::Known;
+use super::stream::{self, FollowChoices};
+use super::{extensions, health, identity, rights, roles};
+use crate::error::Result;
+
+/// Looks at both sides. Nothing was found out where these cannot work together at all. Errors: a query
+/// that failed.
+pub fn look(
+    (source, source_facts): Known<'_>,
+    (target, target_facts): Known<'_>,
+    choices: &Choices,
+    follow: Option<&FollowChoices>,
+) -> Result<(Findings, Option<Found>)> {
+    let mut findings = Findings::default();
+    let together = identity::versions(source_facts, target_facts, &mut findings).and_then(|()| {
+        identity::not_the_same_database((source, source_facts), (target, target_facts))
+    });
+    if findings.take(together).is_none() {
+        return Ok((findings, None));
+    }
+    let found = look_at_source(source, source_facts, choices, &mut findings)?;
+    look_at_target(target_facts, choices, &mut findings);
+    findings.take(refuse_missing_roles(source, target, choices));
+    let mut both = |check: Check| {
+        check(
+            (&mut *source, source_facts),
+            (&mut *target, target_facts),
+            choices,
+            &mut findings,
+        )
+    };
+    both(roles::look)?;
+    both(rights::look)?;
+    both(extensions::look)?;
+    both(health::look)?;
+    if let Some(follow) = follow {
+        let (from, to) = ((source, source_facts), (target, target_facts));
+        stream::look(from, to, follow, &mut findings)?;
+    }
+    Ok((findings, Some(found)))
+}
+
+/// A check of both sides.
+type Check = fn(Known<'_>, Known<'_>, &Choices, &mut Findings) -> Result<()>;

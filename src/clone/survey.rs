@@ -1,0 +1,123 @@
+//! Everything that is looked at before a run, in one place: by the run itself, by `check` and `--dry-run`.
+//!
+//! Runs in the prepare process, and in the main program, which does not fork for this. Reads both servers and
+//! looks for client tools; changes nothing anywhere.
+
+use super::prepare::{self, Connected};
+use super::requirements;
+use super::settings::CloneSettings;
+use crate::check::{self, Choices, Findings, FollowChoices, Found};
+use crate::conninfo::ConnInfo;
+use crate::dump::{SearchPlaces, Tools, choose};
+use crate::error::Result;
+use crate::units::Side;
+
+/// What was found out about both sides.
+pub(super) struct Looked {
+    pub(super) findings: Findings,
+    /// Nothing, when the sides cannot work together at all.
+    pub(super) found: Option<Found>,
+    /// Nothing, when there are none that fit.
+    pub(super) tools: Option<Tools>,
+}
+
+/// What was found out, with the connections that it was found with.
+pub(super) struct Survey {
+    pub(super) findings: Findings,
+    pub(super) tools: Option<Tools>,
+    pub(super) sides: Option<(Connected, Connected)>,
+}
+
+/// The user's choices, as far as checks depend on them. Errors: the requirements file cannot be used.
+fn choices(settings: &CloneSettings) -> Result<Choices> {
+    let switches = &settings.switches;
+    let requirements = match &settings.requirements {
+        Some(path) => requirements::read(path)?,
+        None => Vec::new(),
+    };
+    Ok(Choices {
+        roles: switches.roles,
+        no_role_passwords: switches.no_role_passwords,
+        no_owner: switches.no_owner,
+        no_acl: switches.no_acl,
+        no_tablespaces: switches.no_tablespaces,
+        skip_db_properties: switches.skip_db_properties,
+        skip_extensions: switches.skip_extensions,
+        requirements: requirements.into_iter().map(Into::into).collect(),
+        blobs: !switches.skip_blobs,
+        connections: settings.table_jobs * 2 + settings.index_jobs + settings.blob_jobs + 3,
+    })
+}
+
+/// Looks at both sides and for tools that fit them. Errors: a query that failed.
+pub(super) fn look(
+    settings: &CloneSettings,
+    (source, target): (&mut Connected, &mut Connected),
+    follow: Option<&FollowChoices>,
+) -> Result<Looked> {
+    let choices = choices(settings)?;
+    let (mut findings, found) = check::look(
+        (&mut source.session, &source.facts),
+        (&mut target.session, &target.facts),
+        &choices,
+        follow,
+    )?;
+    for warning in [&source.warning, &target.warning].into_iter().flatten() {
+        findings.warning(warning.clone());
+    }
+    let tools = found.and_then(|found| {
+        findings.take(choose(
+            source.facts.version,
+            target.facts.version,
+            found.has_attver,
+            &SearchPlaces::from_environment(),
+        ))
+    });
+    Ok(Looked {
+        findings,
+        found,
+        tools,
+    })
+}
+
+/// Connects to both sides and looks at all there is to look at, as a first run would. A side that cannot be
+/// reached is a finding.
+pub(super) fn survey(
+    settings: &CloneSettings,
+    source: &ConnInfo,
+    target: &ConnInfo,
+    follow: Option<&FollowChoices>,
+) -> Result<Survey> {
+    let mut before = Findings::default();
+    check::look_at_host(&settings.dir, &mut before);
+    let source = before.take(prepare::connect("check", source, Side::Source));
+    let target = before.take(prepare::connect("check", target, Side::Target));
+    let (Some(mut source), Some(mut target)) = (source, target) else {
+        return Ok(Survey {
+            findings: before,
+            tools: None,
+            sides: None,
+        });
+    };
+    let Looked {
+        findings,
+        found,
+        tools,
+    } = look(settings, (&mut source, &mut target), follow)?;
+    before.append(findings);
+    let mut findings = before;
+    if found.is_some() {
+        let sessions = (&mut source.session, &mut target.session);
+        let occupied = if settings.switches.drop_if_exists {
+            check::nothing_else_is_dropped(sessions.0, sessions.1)
+        } else {
+            check::target_is_empty(sessions.0, sessions.1, !settings.switches.skip_blobs)
+        };
+        findings.take(occupied);
+    }
+    Ok(Survey {
+        findings,
+        tools,
+        sides: found.map(|_| (source, target)),
+    })
+}
