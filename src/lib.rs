@@ -12,6 +12,7 @@ pub mod copy;
 pub mod dump;
 pub mod error;
 pub mod extension;
+pub mod filter;
 pub mod follow;
 pub mod index;
 pub mod logging;

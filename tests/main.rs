@@ -14,6 +14,8 @@ mod check;
 mod cli;
 mod clone;
 mod drift;
+mod filters;
+mod filters_random;
 mod looking;
 mod lost;
 mod refuse;

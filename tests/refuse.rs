@@ -235,10 +235,6 @@ fn values_out_of_range_are_refused() {
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     let (pair, work) = (pair(), WorkDir::new());
-    let filters = work.file("filters.ini", "[exclude-table]\npublic.x\n");
-    pair.clone(&work, &["--filters", &filters])
-        .exits(1)
-        .says(&["--filters", "not supported yet"]);
     pair.clone(&work, &["--follow"])
         .exits(1)
         .says(&["--follow", "not supported yet"]);

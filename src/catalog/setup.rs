@@ -29,6 +29,8 @@ pub struct Setup {
     pub split_max_parts: u32,
     /// JSON of the options that decide what is copied.
     pub options: String,
+    /// The filters in one spelling, one rule a line; empty: none.
+    pub filters: String,
 }
 
 impl Setup {
@@ -39,7 +41,8 @@ impl Setup {
             .connection()
             .query_row(
                 "select uuid, source_uri, target_uri, source_identity, target_identity,
-                        source_version, target_version, split_bytes, split_max_parts, options
+                        source_version, target_version, split_bytes, split_max_parts, options,
+                        filters
                    from setup",
                 [],
                 |row| {
@@ -54,6 +57,7 @@ impl Setup {
                         split_bytes: u64::try_from(row.get::<_, i64>(7)?).unwrap_or(0),
                         split_max_parts: u(row.get(8)?),
                         options: row.get(9)?,
+                        filters: row.get(10)?,
                     })
                 },
             )
@@ -67,8 +71,8 @@ impl Setup {
             .execute(
                 "insert or replace into setup (id, uuid, source_uri, target_uri, source_identity,
                     target_identity, source_version, target_version, split_bytes,
-                    split_max_parts, options)
-                 values (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                    split_max_parts, options, filters)
+                 values (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 params![
                     self.uuid,
                     self.source_uri,
@@ -80,6 +84,7 @@ impl Setup {
                     i64::try_from(self.split_bytes).unwrap_or(i64::MAX),
                     self.split_max_parts,
                     self.options,
+                    self.filters,
                 ],
             )
             .map_err(|error| sqlite_error("write", &error))?;
@@ -126,6 +131,31 @@ impl Setup {
                 .detail(format!("Before: {}; now: {}.", self.options, now.options))
                 .hint("Repeat the options of the first run, or begin anew with --restart."));
         }
-        Ok(())
+        self.check_filters(now)
+    }
+
+    /// Refuses a run that selects other objects than the directory was set up for.
+    fn check_filters(&self, now: &Self) -> Result<()> {
+        if self.filters == now.filters {
+            return Ok(());
+        }
+        let only = |one: &str, other: &str| {
+            let lines: Vec<&str> = one
+                .lines()
+                .filter(|line| !other.lines().any(|known| known == *line))
+                .collect();
+            if lines.is_empty() {
+                "nothing".to_owned()
+            } else {
+                lines.join("; ")
+            }
+        };
+        Err(Error::bad_state("the first run had other filters")
+            .detail(format!(
+                "Only then: {}. Only now: {}.",
+                only(&self.filters, &now.filters),
+                only(&now.filters, &self.filters)
+            ))
+            .hint("Repeat --filters of the first run, or begin anew with --restart."))
     }
 }

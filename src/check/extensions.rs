@@ -7,11 +7,12 @@ use super::finding::Findings;
 use super::preflight::Choices;
 use super::rights::{self, Known};
 use crate::error::{Error, Kind, Result};
+use crate::filter::PG_EXTENSION;
 use crate::pg::{PgSession, quote};
 use crate::units::Side;
 use std::collections::BTreeMap;
 
-const LIST: &str = "select e.extname::text, n.nspname::text, e.extversion \
+const LIST: &str = "select e.extname::text, n.nspname::text, e.extversion, e.oid \
      from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace \
      order by e.oid";
 
@@ -38,6 +39,7 @@ pub(super) fn look(
     let wanted: BTreeMap<String, Wanted> = source
         .query(LIST, &[])?
         .iter()
+        .filter(|row| !choices.left_out.contains(PG_EXTENSION, row.get(3)))
         .map(|row| {
             let (schema, version) = (row.get(1), row.get(2));
             (row.get(0), Wanted { schema, version })

@@ -4,6 +4,7 @@
 
 use super::finding::Findings;
 use crate::error::{Error, Kind, Result};
+use crate::filter::LeftOut;
 use crate::pg::{PgSession, quote};
 use crate::schema::preflight as read;
 use crate::schema::preflight::Finding;
@@ -41,6 +42,8 @@ pub struct Choices {
     pub blobs: bool,
     /// Connections that the run will open on the target at most.
     pub connections: u32,
+    /// What filters leave out, which does not count.
+    pub left_out: LeftOut,
 }
 
 /// What the checks found out for those who come later.
@@ -59,9 +62,9 @@ pub fn look_at_source(
     choices: &Choices,
     findings: &mut Findings,
 ) -> Result<Found> {
-    findings.take(refuse_unreadable_tables(source, facts));
-    findings.take(refuse_hidden_rows(source, facts));
-    findings.take(refuse_unreadable_sequences(source, facts));
+    findings.take(refuse_unreadable_tables(source, facts, choices));
+    findings.take(refuse_hidden_rows(source, facts, choices));
+    findings.take(refuse_unreadable_sequences(source, facts, choices));
     if choices.blobs {
         findings.take(refuse_unreadable_blobs(source, facts));
     }
@@ -85,7 +88,7 @@ pub fn look_at_source(
             "Make the target database with encoding SQL_ASCII, too.",
         );
     }
-    for finding in read::list_invalid_indexes(&mut source.client)? {
+    for finding in of_kept(read::list_invalid_indexes(&mut source.client)?, choices) {
         findings.warn(
             Side::Source,
             format!(
@@ -95,7 +98,8 @@ pub fn look_at_source(
             format!("Run on the source: reindex index {};", finding.qname),
         );
     }
-    for finding in read::list_oid_tables(&mut source.client, facts.version)? {
+    let with_oids = read::list_oid_tables(&mut source.client, facts.version)?;
+    for finding in of_kept(with_oids, choices) {
         findings.warn(
             Side::Source,
             format!(
@@ -130,6 +134,12 @@ pub fn look_at_target(facts: &ServerFacts, choices: &Choices, findings: &mut Fin
     }
 }
 
+/// What is copied, of findings about relations.
+fn of_kept(mut findings: Vec<Finding>, choices: &Choices) -> Vec<Finding> {
+    findings.retain(|finding| !choices.left_out.relation(finding.oid));
+    findings
+}
+
 fn names(findings: &[Finding]) -> String {
     let mut shown: Vec<&str> = findings
         .iter()
@@ -142,9 +152,13 @@ fn names(findings: &[Finding]) -> String {
     shown.join(", ")
 }
 
-fn refuse_unreadable_tables(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
+fn refuse_unreadable_tables(
+    source: &mut PgSession,
+    facts: &ServerFacts,
+    choices: &Choices,
+) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
-    let tables = read::list_unreadable_tables(&mut source.client)?;
+    let tables = of_kept(read::list_unreadable_tables(&mut source.client)?, choices);
     if let Some(first) = tables.first() {
         return Err(Error::new(
             Kind::Source,
@@ -163,9 +177,13 @@ fn refuse_unreadable_tables(source: &mut PgSession, facts: &ServerFacts) -> Resu
     Ok(())
 }
 
-fn refuse_hidden_rows(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
+fn refuse_hidden_rows(
+    source: &mut PgSession,
+    facts: &ServerFacts,
+    choices: &Choices,
+) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
-    let hidden = read::list_row_security_tables(&mut source.client)?;
+    let hidden = of_kept(read::list_row_security_tables(&mut source.client)?, choices);
     if !hidden.is_empty() {
         return Err(Error::new(
             Kind::Source,
@@ -180,9 +198,16 @@ fn refuse_hidden_rows(source: &mut PgSession, facts: &ServerFacts) -> Result<()>
     Ok(())
 }
 
-fn refuse_unreadable_sequences(source: &mut PgSession, facts: &ServerFacts) -> Result<()> {
+fn refuse_unreadable_sequences(
+    source: &mut PgSession,
+    facts: &ServerFacts,
+    choices: &Choices,
+) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
-    let sequences = read::list_unreadable_sequences(&mut source.client)?;
+    let sequences = of_kept(
+        read::list_unreadable_sequences(&mut source.client)?,
+        choices,
+    );
     if let Some(first) = sequences.first() {
         return Err(Error::new(
             Kind::Source,
@@ -294,7 +319,12 @@ pub fn refuse_missing_roles(
     let there: HashSet<String> = read::list_roles(&mut target.client, Side::Target)?
         .into_iter()
         .collect();
-    let missing: Vec<String> = read::list_used_roles(&mut source.client)?
+    let used = if choices.left_out.is_empty() {
+        read::list_used_roles(&mut source.client)?
+    } else {
+        read::list_roles_of_kept(&mut source.client, &choices.left_out)?
+    };
+    let missing: Vec<String> = used
         .into_iter()
         .filter(|role| !there.contains(&role.rolname))
         .filter(|role| {

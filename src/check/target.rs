@@ -5,25 +5,33 @@
 
 use super::preflight::NAMED_MAX;
 use crate::error::{Error, Kind, Result};
+use crate::filter::LeftOut;
 use crate::pg::{PgSession, quote};
 use fallible_iterator::FallibleIterator;
 use std::collections::HashSet;
 
-/// The relations of users on either side: schema, name, relkind.
+/// The relations of users on either side: schema, name, relkind, oid.
 const LIST_RELATIONS: &str = include_str!("sql/list_user_relations.sql");
 
 /// Refuses a target that has relations of the names that are to be created, or large objects of the
 /// oids when `blobs` are copied. Schemas and members of extensions do not count; whatever else is
 /// there is no obstacle.
-pub fn target_is_empty(source: &mut PgSession, target: &mut PgSession, blobs: bool) -> Result<()> {
-    no_relation_clashes(source, target)?;
+pub fn target_is_empty(
+    (source, left_out): (&mut PgSession, &LeftOut),
+    target: &mut PgSession,
+    blobs: bool,
+) -> Result<()> {
+    no_relation_clashes((source, left_out), target)?;
     if blobs {
         no_large_object_clashes(source, target)?;
     }
     Ok(())
 }
 
-fn no_relation_clashes(source: &mut PgSession, target: &mut PgSession) -> Result<()> {
+fn no_relation_clashes(
+    (source, left_out): (&mut PgSession, &LeftOut),
+    target: &mut PgSession,
+) -> Result<()> {
     let there: HashSet<(String, String)> = target
         .query(LIST_RELATIONS, &[])?
         .iter()
@@ -35,6 +43,7 @@ fn no_relation_clashes(source: &mut PgSession, target: &mut PgSession) -> Result
     let wanted = source.query(LIST_RELATIONS, &[])?;
     let clashes: Vec<String> = wanted
         .iter()
+        .filter(|row| !left_out.relation(row.get(3)))
         .map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)))
         .filter(|name| there.contains(name))
         .map(|(nspname, relname)| quote::qualified(&nspname, &relname))
@@ -108,9 +117,15 @@ fn no_large_object_clashes(source: &mut PgSession, target: &mut PgSession) -> Re
 
 /// Refuses what `--drop-if-exists` would take along: views and tables of the target that hang on the
 /// tables to drop, and foreign keys that refer to them, when the source does not have their relation.
-pub fn nothing_else_is_dropped(source: &mut PgSession, target: &mut PgSession) -> Result<()> {
+pub fn nothing_else_is_dropped(
+    (source, left_out): (&mut PgSession, &LeftOut),
+    target: &mut PgSession,
+) -> Result<()> {
     let (mut nspnames, mut relnames, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
     for row in source.query(LIST_RELATIONS, &[])? {
+        if left_out.relation(row.get(3)) {
+            continue;
+        }
         nspnames.push(row.get::<_, String>(0));
         relnames.push(row.get::<_, String>(1));
         kinds.push(row.get::<_, String>(2));

@@ -50,6 +50,7 @@ pub(super) fn list_facts(
         read_pairs(connection, "select oid, extname, nspname from s_extension").map_err(failed)?;
     let extension_schemas = extension_only_schemas(connection).map_err(failed)?;
     let built = read_built(connection).map_err(failed)?;
+    let (filtered, unfilled) = crate::filter::load(connection)?;
     let skips = [
         (switches.skip_extensions, Skip::Extensions),
         (switches.skip_ext_comments, Skip::ExtensionComments),
@@ -72,6 +73,8 @@ pub(super) fn list_facts(
         extension_schemas,
         target_schemas: target_schemas.into_iter().collect(),
         built,
+        filtered,
+        unfilled,
         ..Facts::default()
     })
 }
@@ -413,7 +416,11 @@ fn plan_foreign_key(connection: &Connection, entry: &ScriptEntry) -> Result<()> 
         bytes,
         &[item(statements)],
     )?;
-    if !was_not_valid {
+    if lacks_rows(connection, entry.object_oid)? {
+        log::info!(
+            "Foreign key {conname} stays NOT VALID, as the rows that it refers to are left out"
+        );
+    } else if !was_not_valid {
         let statements = vec![validate(first)?];
         insert_unit(
             connection,
@@ -423,6 +430,19 @@ fn plan_foreign_key(connection: &Connection, entry: &ScriptEntry) -> Result<()> 
         )?;
     }
     take(connection, entry, "fkey")
+}
+
+/// True for a foreign key of a table with rows to one whose rows filters leave out.
+fn lacks_rows(connection: &Connection, key: Oid) -> Result<bool> {
+    connection
+        .prepare_cached(
+            "select exists (select 1 from s_fkey f
+                              join s_table a on a.oid = f.table_oid and a.exclude_data = 0
+                              join s_table b on b.oid = f.ref_oid and b.exclude_data = 1
+                             where f.oid = ?1)",
+        )
+        .and_then(|mut statement| statement.query_row([key], |row| row.get(0)))
+        .map_err(|error| sqlite_error("read", &error))
 }
 
 /// The raw name of an identifier as `format('%I')` prints it.

@@ -11,6 +11,7 @@ use crate::catalog::{Ledger, sqlite_error};
 use crate::check::{Findings, FollowChoices};
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Result};
+use crate::filter::{self, Explained, Selection, What};
 use crate::schema::split::{PlanOptions, plan_all};
 use crate::schema::{FetchCounts, FetchOptions, fetch_all};
 use crate::units::{pretty_bytes, pretty_count};
@@ -76,13 +77,15 @@ pub(super) fn plan(
     let mut shown = String::new();
     if let Some((source, target)) = &mut survey.sides {
         let mut ledger = Ledger::in_memory()?;
+        filter::store(ledger.connection(), &survey.selection.explained)?;
         // Tables that may not be read cannot be planned; that is a finding already.
         if let Some(counts) = survey
             .findings
             .take(fetch(settings, source, target, &mut ledger))
         {
             let tables = tables(&ledger)?;
-            shown = text(&tables, &counts);
+            shown = filters_text(&survey.selection) + &text(&tables, &counts);
+            about["filters"] = filters_json(&survey.selection);
             about["tables"] = serde_json::to_value(&tables).unwrap_or_default();
             about["indexes"] = counts.indexes.into();
             about["constraints"] = counts.constraints.into();
@@ -150,7 +153,7 @@ fn tables(ledger: &Ledger) -> Result<Vec<PlannedTable>> {
             .connection()
             .prepare(
                 "select qname, bytes, (select count(*) from s_part p where p.table_oid = t.oid)
-                   from s_table t where is_extension = 0 order by bytes desc, qname",
+                   from s_table t where is_extension = 0 and exclude_data = 0 order by bytes desc, qname",
             )?
             .query_map([], |row| {
                 let parts: i64 = row.get(2)?;
@@ -163,6 +166,37 @@ fn tables(ledger: &Ledger) -> Result<Vec<PlannedTable>> {
             .collect()
     };
     read().map_err(|error| sqlite_error("read", &error))
+}
+
+/// What filters leave out and keep, with reasons; parts are not told one by one.
+fn filters_json(selection: &Selection) -> serde_json::Value {
+    let of = |what: What| -> Vec<serde_json::Value> {
+        let told = selection.explained.iter().filter(|e| e.what == what);
+        told.map(|e| {
+            serde_json::json!({
+                "catalog": e.id.0, "oid": e.id.1, "type": e.kind, "identity": e.name,
+                "reason": e.reason, "hanging": e.is_hanging,
+            })
+        })
+        .collect()
+    };
+    serde_json::json!({
+        "left-out": of(What::Object), "without-rows": of(What::Rows), "kept": of(What::Kept),
+        "warnings": selection.warnings,
+    })
+}
+
+fn filters_text(selection: &Selection) -> String {
+    let line = |e: &Explained| {
+        let (kind, name, reason) = (&e.kind, &e.name, &e.reason);
+        match e.what {
+            What::Object => format!("LEAVE OUT {kind} {name}: {reason}\n"),
+            What::Rows => format!("WITHOUT ROWS {kind} {name}: {reason}\n"),
+            What::Kept => format!("KEEP {kind} {name}: {reason}\n"),
+            What::Part => String::new(),
+        }
+    };
+    selection.explained.iter().map(line).collect()
 }
 
 fn text(tables: &[PlannedTable], counts: &FetchCounts) -> String {

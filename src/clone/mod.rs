@@ -7,6 +7,7 @@ mod archive;
 mod dry_run;
 mod entrywise;
 mod facts;
+mod filters;
 mod host;
 mod newcomers;
 mod post_data;

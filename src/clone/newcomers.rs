@@ -8,6 +8,7 @@ use super::pre_data::PreDataInput;
 use crate::blob;
 use crate::catalog::{Ledger, sqlite_error};
 use crate::error::Result;
+use crate::filter::{self, LeftOut};
 use crate::pg::{PgSession, Profile};
 use crate::units::Oid;
 use std::collections::HashSet;
@@ -27,7 +28,7 @@ pub(super) fn take_in(input: &PreDataInput, ledger: &mut Ledger) -> Result<()> {
             log::info!("Planned {batches} batches of large objects that changed in number");
         }
     }
-    let tables = unknown_tables(ledger, &mut source)?;
+    let tables = unknown_tables(input, ledger, &mut source)?;
     let mut lines: Vec<String> = tables
         .iter()
         .take(NAMED_MAX)
@@ -55,8 +56,12 @@ pub(super) fn take_in(input: &PreDataInput, ledger: &mut Ledger) -> Result<()> {
     })
 }
 
-/// Tables of the source that the ledger knows neither by oid nor by name.
-fn unknown_tables(ledger: &Ledger, source: &mut PgSession) -> Result<Vec<String>> {
+/// Tables of the source that the ledger knows neither by oid nor by name, and that filters keep.
+fn unknown_tables(
+    input: &PreDataInput,
+    ledger: &Ledger,
+    source: &mut PgSession,
+) -> Result<Vec<String>> {
     let read = || -> rusqlite::Result<(HashSet<Oid>, HashSet<String>)> {
         ledger
             .connection()
@@ -67,10 +72,15 @@ fn unknown_tables(ledger: &Ledger, source: &mut PgSession) -> Result<Vec<String>
             .collect()
     };
     let (oids, names) = read().map_err(|error| sqlite_error("read", &error))?;
+    let mut left_out = LeftOut::of_ledger(ledger.connection())?;
+    if let Some(rules) = &input.settings.filters {
+        left_out.add(&filter::select(source, rules)?.left_out);
+    }
     let rows = source.query(include_str!("sql/list_source_tables.sql"), &[])?;
     Ok(rows
         .iter()
         .map(|row| (row.get::<_, Oid>(0), row.get::<_, String>(1)))
+        .filter(|(oid, _)| !left_out.relation(*oid))
         .filter(|(oid, qname)| !oids.contains(oid) && !names.contains(qname))
         .map(|(_, qname)| qname)
         .collect())

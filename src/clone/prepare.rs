@@ -5,12 +5,14 @@
 //! ends server processes that an interrupted run has left.
 
 use super::facts::Prepared;
+use super::filters;
 use super::settings::CloneSettings;
 use super::survey::{self, Looked};
 use crate::catalog::{Activity, Ledger, PastRun, Run, Setup, unit};
 use crate::check;
 use crate::conninfo::{ConnInfo, Pin};
 use crate::error::{Error, Result};
+use crate::filter::LeftOut;
 use crate::pg::{Link, PgSession, Profile, Token, endpoint};
 use crate::schema::server::{ServerFacts, read_server_facts};
 use crate::supervisor::{Leaf, Report};
@@ -59,7 +61,13 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         mut findings,
         found,
         tools,
-    } = survey::look(&input.settings, (&mut source, &mut target), None)?;
+        selection,
+    } = survey::look(
+        &input.settings,
+        (&mut source, &mut target),
+        None,
+        known_left_out(&ledger)?,
+    )?;
     let (Some(found), Some(tools)) = (found, tools) else {
         findings.refuse()?;
         return Err(Error::internal("nothing was found, and nothing in the way"));
@@ -69,6 +77,9 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         tools.version,
         tools.dir.display()
     );
+    if input.settings.filters.is_some() && !selection.explained.is_empty() {
+        filters::say(&selection);
+    }
     let setup = setup_of(input, &source.facts, &target.facts);
     let resumed = Setup::read(&ledger)?.filter(|_| Run::past(&ledger).ok() != Some(PastRun::None));
     if let Some(before) = &resumed {
@@ -79,7 +90,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         &ledger,
         &input.settings,
         sessions,
-        resumed.is_none(),
+        (resumed.is_none(), &selection.left_out),
     ));
     findings.refuse()?;
     if resumed.is_some() {
@@ -110,17 +121,25 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     Ok(())
 }
 
+/// What filters leave out, once a run has found it out in its snapshot.
+fn known_left_out(ledger: &Ledger) -> Result<Option<LeftOut>> {
+    match Run::marked(ledger.connection(), "fetched")? {
+        Some(_) => LeftOut::of_ledger(ledger.connection()).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Refuses to overwrite or drop on the target what the user did not speak of.
 fn refuse_occupied(
     ledger: &Ledger,
     settings: &CloneSettings,
     (source, target): (&mut PgSession, &mut PgSession),
-    first: bool,
+    (first, left_out): (bool, &LeftOut),
 ) -> Result<()> {
     let switches = &settings.switches;
     if !switches.drop_if_exists {
         return if first {
-            check::target_is_empty(source, target, !switches.skip_blobs)
+            check::target_is_empty((source, left_out), target, !switches.skip_blobs)
         } else {
             Ok(())
         };
@@ -129,7 +148,7 @@ fn refuse_occupied(
     if Run::marked(ledger.connection(), "pre-data-begun")?.is_some() {
         return Ok(());
     }
-    check::nothing_else_is_dropped(source, target)
+    check::nothing_else_is_dropped((source, left_out), target)
 }
 
 /// Connects to a side for the first time; whoever answers serves the whole run.
@@ -207,6 +226,7 @@ fn setup_of(input: &PrepareInput, source: &ServerFacts, target: &ServerFacts) ->
         split_bytes: input.settings.split_bytes,
         split_max_parts: input.settings.split_max_parts,
         options: input.settings.lasting_options(),
+        filters: input.settings.canonical_filters(),
     }
 }
 

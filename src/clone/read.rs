@@ -6,6 +6,7 @@ use super::pre_data::PreDataInput;
 use crate::catalog::{Ledger, Run, Step};
 use crate::dump::{ArchiveRun, DumpSettings, SchemaDir};
 use crate::error::{Context, Result};
+use crate::filter;
 use crate::pg::Token;
 use crate::schema::split::{PlanOptions, plan_all};
 use crate::schema::{FetchOptions, fetch_all};
@@ -46,7 +47,15 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
         skip_by_ctid: switches.skip_ctid_split,
     };
     let run = input.means.run;
+    let selection = match &input.settings.filters {
+        Some(rules) => filter::select(&mut source, rules)?,
+        None => filter::Selection::default(),
+    };
     let (counts, split) = ledger.write(|tx| {
+        filter::store(tx, &selection.explained)?;
+        for line in selection.lost_tables() {
+            run.notice(tx, "left out by filters", &line)?;
+        }
         let counts = fetch_all(&mut source.client, tx, &options)
             .context(|| "fetching the catalogs of the source".to_owned())?;
         let split = plan_all(tx, &mut source.client, &plan)
@@ -138,7 +147,7 @@ fn totals(ledger: &Ledger) -> Result<(u64, u64)> {
 /// Dumps the schema. Blocks.
 pub(super) fn dump(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let since = Instant::now();
-    let _canceller = worker::enter(leaf)?;
+    let canceller = worker::enter(leaf)?;
     let ledger = Ledger::open(&input.means.layout.ledger())?;
     let dir = SchemaDir::new(input.means.layout.schema());
     if Run::marked(ledger.connection(), "dumped")?.is_some() && dir.archive().exists() {
@@ -163,11 +172,18 @@ pub(super) fn dump(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
         .snapshot
         .clone()
         .filter(|_| input.means.consistent);
-    run.dump(&DumpSettings {
+    let mut dump = DumpSettings {
         snapshot,
         encoding,
-        exclude_schemas: Vec::new(),
-    })?;
+        ..DumpSettings::default()
+    };
+    if let Some(rules) = &input.settings.filters {
+        let mut source = super::pre_data::snapshot_session(leaf, input)?;
+        let _registered = canceller.register(Token::from_session(&source));
+        let selection = filter::select(&mut source, rules)?;
+        super::filters::narrow_dump(&mut dump, &selection.left_out);
+    }
+    run.dump(&dump)?;
     input.means.run.mark(ledger.connection(), "dumped", "")?;
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     Step::Dump.add(ledger.connection(), elapsed_ms, 0)

@@ -3,6 +3,7 @@
 //! Made by `cli`, read by the supervisor and copied into its leaves. `Debug`
 //! shows no connection string.
 
+use crate::filter::Rules;
 use crate::workdir::Intent;
 use std::fmt;
 use std::path::PathBuf;
@@ -96,6 +97,8 @@ pub struct CloneSettings {
     pub split_max_parts: u32,
     /// Extension versions to install, a JSON file.
     pub requirements: Option<PathBuf>,
+    /// What is left out, of `--filters`.
+    pub filters: Option<Rules>,
     /// Format that rows are copied in.
     pub copy_format: FormatChoice,
     /// The switches.
@@ -133,5 +136,13 @@ impl CloneSettings {
             "skip-db-properties": s.skip_db_properties,
         })
         .to_string()
+    }
+
+    /// The filters in one spelling; empty without.
+    pub(super) fn canonical_filters(&self) -> String {
+        self.filters
+            .as_ref()
+            .map(Rules::canonical)
+            .unwrap_or_default()
     }
 }

@@ -3,6 +3,7 @@
 //! Runs in the prepare process, and in the main program, which does not fork for this. Reads both servers and
 //! looks for client tools; changes nothing anywhere.
 
+use super::filters;
 use super::prepare::{self, Connected};
 use super::requirements;
 use super::settings::CloneSettings;
@@ -10,6 +11,7 @@ use crate::check::{self, Choices, Findings, FollowChoices, Found};
 use crate::conninfo::ConnInfo;
 use crate::dump::{SearchPlaces, Tools, choose};
 use crate::error::Result;
+use crate::filter::{LeftOut, Selection};
 use crate::units::Side;
 
 /// What was found out about both sides.
@@ -19,17 +21,20 @@ pub(super) struct Looked {
     pub(super) found: Option<Found>,
     /// Nothing, when there are none that fit.
     pub(super) tools: Option<Tools>,
+    /// What filters come to.
+    pub(super) selection: Selection,
 }
 
 /// What was found out, with the connections that it was found with.
 pub(super) struct Survey {
     pub(super) findings: Findings,
     pub(super) tools: Option<Tools>,
+    pub(super) selection: Selection,
     pub(super) sides: Option<(Connected, Connected)>,
 }
 
 /// The user's choices, as far as checks depend on them. Errors: the requirements file cannot be used.
-fn choices(settings: &CloneSettings) -> Result<Choices> {
+fn choices(settings: &CloneSettings, left_out: LeftOut) -> Result<Choices> {
     let switches = &settings.switches;
     let requirements = match &settings.requirements {
         Some(path) => requirements::read(path)?,
@@ -46,22 +51,31 @@ fn choices(settings: &CloneSettings) -> Result<Choices> {
         requirements: requirements.into_iter().map(Into::into).collect(),
         blobs: !switches.skip_blobs,
         connections: settings.table_jobs * 2 + settings.index_jobs + settings.blob_jobs + 3,
+        left_out,
     })
 }
 
-/// Looks at both sides and for tools that fit them. Errors: a query that failed.
+/// Looks at both sides and for tools that fit them. `known` is what filters leave out, when an earlier run
+/// has found it out. Errors: a query that failed, or what the filters file says.
 pub(super) fn look(
     settings: &CloneSettings,
     (source, target): (&mut Connected, &mut Connected),
     follow: Option<&FollowChoices>,
+    known: Option<LeftOut>,
 ) -> Result<Looked> {
-    let choices = choices(settings)?;
+    let selection = match (known, &settings.filters) {
+        (Some(left_out), _) => Selection::of(left_out),
+        (None, Some(rules)) => filters::select(rules, &mut source.session, &mut target.session)?,
+        (None, None) => Selection::default(),
+    };
+    let choices = choices(settings, selection.left_out.clone())?;
     let (mut findings, found) = check::look(
         (&mut source.session, &source.facts),
         (&mut target.session, &target.facts),
         &choices,
         follow,
     )?;
+    filters::warn(&selection, &mut findings);
     for warning in [&source.warning, &target.warning].into_iter().flatten() {
         findings.warning(warning.clone());
     }
@@ -77,6 +91,7 @@ pub(super) fn look(
         findings,
         found,
         tools,
+        selection,
     })
 }
 
@@ -96,6 +111,7 @@ pub(super) fn survey(
         return Ok(Survey {
             findings: before,
             tools: None,
+            selection: Selection::default(),
             sides: None,
         });
     };
@@ -103,21 +119,24 @@ pub(super) fn survey(
         findings,
         found,
         tools,
-    } = look(settings, (&mut source, &mut target), follow)?;
+        selection,
+    } = look(settings, (&mut source, &mut target), follow, None)?;
     before.append(findings);
     let mut findings = before;
     if found.is_some() {
-        let sessions = (&mut source.session, &mut target.session);
+        let from = (&mut source.session, &selection.left_out);
         let occupied = if settings.switches.drop_if_exists {
-            check::nothing_else_is_dropped(sessions.0, sessions.1)
+            check::nothing_else_is_dropped(from, &mut target.session)
         } else {
-            check::target_is_empty(sessions.0, sessions.1, !settings.switches.skip_blobs)
+            let blobs = !settings.switches.skip_blobs;
+            check::target_is_empty(from, &mut target.session, blobs)
         };
         findings.take(occupied);
     }
     Ok(Survey {
         findings,
         tools,
+        selection,
         sides: found.map(|_| (source, target)),
     })
 }

@@ -10,6 +10,7 @@ use crate::dump::run::{StdoutTo, ToolOutcome, ToolRun};
 use crate::dump::said::check;
 use crate::dump::tools::Tools;
 use crate::error::{Error, Kind, Result};
+use crate::pg::quote;
 use crate::units::Side;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -148,6 +149,8 @@ pub struct DumpSettings {
     pub encoding: Option<String>,
     /// Schemas left out as a whole, exact names; the lists leave out what else must be.
     pub exclude_schemas: Vec<String>,
+    /// Tables left out, with what hangs on them: raw schema and name.
+    pub exclude_tables: Vec<(String, String)>,
 }
 
 /// Choices of the user that `pg_restore` carries out itself.
@@ -413,11 +416,11 @@ fn dump_arguments(dump: &DumpSettings, file: &Path, settings: &ToolSettings) -> 
             .map(|encoding| format!("--encoding={encoding}")),
     );
     // In double quotes a name is no pattern, whatever it holds.
-    let quoted = dump
-        .exclude_schemas
-        .iter()
-        .map(|name| name.replace('"', "\"\""));
-    arguments.extend(quoted.map(|name| format!("--exclude-schema=\"{name}\"")));
+    let schemas = dump.exclude_schemas.iter().map(|name| quote::ident(name));
+    arguments.extend(schemas.map(|name| format!("--exclude-schema={name}")));
+    let tables = dump.exclude_tables.iter();
+    let tables = tables.map(|(nspname, relname)| quote::qualified(nspname, relname));
+    arguments.extend(tables.map(|name| format!("--exclude-table={name}")));
     arguments.push(format!("--file={}", file.display()));
     arguments.push(format!("--dbname={}", settings.uri));
     arguments
@@ -442,6 +445,7 @@ mod tests {
             snapshot: Some("00000003-1".to_owned()),
             encoding: Some("UTF8".to_owned()),
             exclude_schemas: vec!["a\"b*".to_owned()],
+            exclude_tables: vec![("s.x".to_owned(), "t".to_owned())],
         };
         let settings = ToolSettings {
             uri: "postgres://h/d".to_owned(),
@@ -452,6 +456,7 @@ mod tests {
             arguments,
             "-Fc -B --section=pre-data --section=post-data --no-sync --lock-wait-timeout=30s \
              --snapshot=00000003-1 --encoding=UTF8 --exclude-schema=\"a\"\"b*\" \
+             --exclude-table=\"s.x\".\"t\" \
              --file=/w/schema.dump.tmp --dbname=postgres://h/d"
         );
     }

@@ -83,6 +83,8 @@ pub struct Facts {
     pub target_schemas: BTreeSet<String>,
     /// Objects that filters leave out: catalog and oid.
     pub filtered: BTreeSet<(Oid, Oid)>,
+    /// Materialized views that are made and not filled.
+    pub unfilled: BTreeSet<Oid>,
     /// Entries that filters leave out by text: description, and schema and tag with a space between.
     pub filtered_texts: BTreeSet<(String, String)>,
     /// Indexes (1259), constraints and foreign keys (2606) that our workers make: catalog and oid.
@@ -339,7 +341,8 @@ fn own_reason(entry: &Entry, facts: &Facts) -> Option<Reason> {
                 .extension_names
                 .get(&entry.object_oid)
                 .map(String::as_str);
-            if skips(Skip::Extensions) || facts.extensions.leaves_out(name) {
+            let left_out = facts.extensions.leaves_out(name) || is_filtered(entry, facts);
+            if skips(Skip::Extensions) || left_out {
                 return Some(Reason::Extension);
             }
             if facts.extensions == ExtensionRule::Ours {
@@ -358,6 +361,9 @@ fn own_reason(entry: &Entry, facts: &Facts) -> Option<Reason> {
             return Some(Reason::Collation);
         }
         "SCHEMA" => return schema_reason(entry, facts),
+        "MATERIALIZED VIEW DATA" if facts.unfilled.contains(&entry.object_oid) => {
+            return Some(Reason::Filtered);
+        }
         "PUBLICATION"
             if entry.catalog_oid == PG_PUBLICATION
                 && facts.own_publications.contains(&entry.object_oid) =>

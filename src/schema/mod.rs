@@ -5,7 +5,7 @@
 //! `quote_all_identifiers` off; on the source inside the transaction that imported the snapshot.
 //! Reads PostgreSQL catalogs, one statement for each kind of object; writes the `s_*` rows of the
 //! ledger, through a transaction of its caller. Must not begin or end transactions (savepoints
-//! apart), apply filters, or change anything on a server.
+//! apart), or change anything on a server.
 
 #![allow(
     clippy::result_large_err,
@@ -32,6 +32,7 @@ use postgres::GenericClient;
 use rusqlite::Transaction;
 
 use crate::error::Result;
+use crate::filter;
 use crate::units::{Oid, PgVersion};
 use query::ledger;
 
@@ -93,10 +94,14 @@ pub fn fetch_all(
     tx: &Transaction<'_>,
     options: &FetchOptions,
 ) -> Result<FetchCounts> {
-    let counts = FetchCounts {
-        properties: fetch_database_properties(client, tx)?,
-        namespaces: fetch_namespaces(client, tx)?,
-        tables: fetch_tables(client, tx, options)?,
+    let properties = fetch_database_properties(client, tx)?;
+    let namespaces = fetch_namespaces(client, tx)?;
+    fetch_tables(client, tx, options)?;
+    // What is fetched from here on is about the tables that are left.
+    filter::prune(tx)?;
+    let mut counts = FetchCounts {
+        properties,
+        namespaces,
         routes: fetch_routes(client, tx, options)?,
         attributes: fetch_attributes(client, tx, options.version)?,
         indexes: fetch_indexes(client, tx)?,
@@ -106,10 +111,34 @@ pub fn fetch_all(
         extensions: fetch_extensions(client, tx)?,
         analyze: fetch_analyze(client, tx)?,
         has_large_objects: has_large_objects(client)?,
+        ..FetchCounts::default()
     };
+    filter::prune(tx)?;
+    counts.recount(tx)?;
     fetch_database_statements(client, tx)?;
     fetch_sequence_values(client, tx)?;
     Ok(counts)
+}
+
+impl FetchCounts {
+    /// Counts again what filters may have taken out.
+    fn recount(&mut self, tx: &Transaction<'_>) -> Result<()> {
+        let count = |table: &str| -> Result<u64> {
+            let sql = format!("select count(*) from {table}");
+            let count = tx.query_row(&sql, [], |row| row.get::<_, i64>(0));
+            count
+                .map(|count| u64::try_from(count).unwrap_or(0))
+                .map_err(ledger)
+        };
+        self.tables = count("s_table")?;
+        self.indexes = count("s_index")?;
+        self.constraints = count("s_constraint")?;
+        self.foreign_keys = count("s_fkey")?;
+        self.sequences = count("s_seq")?;
+        self.extensions = count("s_extension")?;
+        self.analyze = count("s_analyze")?;
+        Ok(())
+    }
 }
 
 /// Which tables of the ledger a query is about.

@@ -4,14 +4,18 @@
 //! writes nothing. Must not judge: whether a finding stops the run is decided by its caller.
 
 use postgres::GenericClient;
+use std::collections::BTreeMap;
 
 use super::query::{Query, get, unsigned};
 use crate::error::Result;
+use crate::filter::LeftOut;
 use crate::units::{Oid, PgVersion, Side};
 
 /// An object, and what there is to say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// Its oid; a relation's.
+    pub oid: Oid,
     /// Quoted, schema-qualified name.
     pub qname: String,
     /// One word; each list says which there are.
@@ -39,6 +43,7 @@ fn findings(
 ) -> Result<Vec<Finding>> {
     Query::source(what, sql).collect(client, &[], |row| {
         Ok(Finding {
+            oid: get(row, "oid")?,
             qname: get(row, "qname")?,
             reason: get(row, "reason")?,
         })
@@ -173,6 +178,39 @@ pub fn find_role_rights(
             may_use: get(row, "may_use")?,
         })
     })
+}
+
+/// The same roles, without what only objects need of them that are left out.
+pub fn list_roles_of_kept(
+    client: &mut impl GenericClient,
+    left_out: &LeftOut,
+) -> Result<Vec<UsedRole>> {
+    let query = Query::source(
+        "list the roles in use",
+        include_str!("sql/list_role_uses.sql"),
+    );
+    let mut roles: BTreeMap<String, UsedRole> = BTreeMap::new();
+    query.each(client, &[], |row| {
+        if left_out.contains(get(row, "classid")?, get(row, "objid")?) {
+            return Ok(());
+        }
+        let rolname: String = get(row, "rolname")?;
+        let role = roles.entry(rolname.clone()).or_insert(UsedRole {
+            rolname,
+            owns: false,
+            is_granted: false,
+            in_policy: false,
+            has_settings: false,
+        });
+        match get::<&str>(row, "how")? {
+            "o" => role.owns = true,
+            "a" => role.is_granted = true,
+            "r" => role.in_policy = true,
+            _ => role.has_settings = true,
+        }
+        Ok(())
+    })?;
+    Ok(roles.into_values().collect())
 }
 
 /// All roles of a cluster; raw names.

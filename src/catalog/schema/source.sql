@@ -13,7 +13,8 @@ create table setup (
     target_version    integer not null,
     split_bytes       integer not null,          -- 0: never split
     split_max_parts   integer not null,          -- 0: no limit
-    options           text not null              -- JSON: options that a resumed run must repeat
+    options           text not null,             -- JSON: options that a resumed run must repeat
+    filters           text not null default ''   -- the rules in one spelling, one a line; empty: none
 );
 
 create table command_log (id integer primary key, started_at integer not null, cmdline text not null);
@@ -174,6 +175,21 @@ create table s_analyze (
     relkind       text not null,                 -- p, m
     depth         integer not null default 0     -- of the partition tree, 0: root
 );
+
+-- What filters leave out, closed over dependencies; empty without filters.
+create table s_filter (
+    catalog_oid   integer not null,
+    object_oid    integer not null,
+    what          text not null,                 -- object: left out; part: left out with its whole; rows: made
+                                                 -- without rows; kept: stays in spite of a rule
+    kind          text not null,                 -- for people, as of pg_identify_object; empty for parts
+    name          text not null,
+    reason        text not null,
+    is_hanging    integer not null,              -- 1: left out because something else is
+    of_nspname    text,                          -- the relation that it hangs on, raw
+    of_relname    text,
+    primary key (catalog_oid, object_oid)
+) without rowid;
 
 -- How a table is written on the target, looked up there once its pre-data is restored.
 create table s_copy (

@@ -130,6 +130,9 @@ pub(in crate::cli) struct WhatArgs {
     /// JSON file with the extension versions to install
     #[arg(long, short_alias = 'Q', value_name = "FILE")]
     pub(in crate::cli) requirements: Option<PathBuf>,
+    /// File that says which schemas, tables, indexes and extensions to copy or leave out
+    #[arg(long, alias = "filter", short_alias = 'F', value_name = "FILE")]
+    pub(in crate::cli) filters: Option<PathBuf>,
 }
 
 /// How this run relates to others.
@@ -167,8 +170,6 @@ pub(in crate::cli) struct RunArgs {
     reason = "one field for each switch that can be typed"
 )]
 pub(in crate::cli) struct NotYet {
-    #[arg(long, alias = "filter", short_alias = 'F', hide = true)]
-    filters: Option<OsString>,
     #[arg(long, hide = true)]
     all_databases: bool,
     #[arg(long, short_alias = 'f', hide = true)]
@@ -204,7 +205,6 @@ impl NotYet {
     pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
         [
             ("--follow", self.follow),
-            ("--filters", self.filters.is_some()),
             ("--all-databases", self.all_databases),
             ("--plugin", self.plugin.is_some()),
             (

@@ -14,9 +14,10 @@ use super::args::value;
 use super::environment::Environment;
 use crate::clone::{CloneSettings, FormatChoice, Switches};
 use crate::error::{Error, Result};
+use crate::filter::Rules;
 use crate::workdir::Intent;
 use pick::Picker;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) use check::check;
 pub(super) use connection::{Connections, connections};
@@ -101,6 +102,7 @@ pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resol
         split_bytes: split_bytes.unwrap_or(SPLIT_BYTES_DEFAULT),
         split_max_parts: split_max_parts.unwrap_or(0),
         requirements: args.what.requirements.clone(),
+        filters: filters(args.what.filters.as_deref(), switches.skip_extensions)?,
         copy_format: copy_format(args, binary)?,
         switches,
         cmdline: around.cmdline.clone(),
@@ -242,6 +244,19 @@ fn check_requirements(settings: &CloneSettings) -> Result<()> {
         .hint("Check the value of --requirements.")),
         _ => Ok(()),
     }
+}
+
+/// The rules of `--filters`. Errors: `BadArgs` for a file that cannot be read, `BadConfig` for what it
+/// says.
+fn filters(path: Option<&Path>, skip_extensions: bool) -> Result<Option<Rules>> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let mut rules = crate::filter::read(path)?;
+    if skip_extensions {
+        rules.check_skip_extensions()?;
+    }
+    Ok(Some(rules))
 }
 
 /// What was given and has no effect.

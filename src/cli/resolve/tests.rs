@@ -169,9 +169,26 @@ fn variables_of_following_do_nothing_without_follow() {
 }
 
 #[test]
+fn a_filters_file_is_read_and_judged_before_anything_connects() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.ini");
+    let option = path.to_str().unwrap();
+    let code = |options: &[&str]| resolve(options, &[]).map_err(|e| e.kind().exit_code());
+    assert_eq!(code(&["--filters", option]).err(), Some(1));
+    std::fs::write(&path, "[exclude-tabel]\n").unwrap();
+    assert_eq!(code(&["--filters", option]).err(), Some(2));
+    std::fs::write(&path, "[include-only-extension]\nhstore\n").unwrap();
+    assert_eq!(
+        code(&["--filters", option, "--skip-extensions"]).err(),
+        Some(2)
+    );
+    let read = code(&["-F", option]).unwrap();
+    assert_eq!(read.settings.filters.unwrap().rules.len(), 1);
+}
+
+#[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let cases: [&[&str]; 6] = [
-        &["--filters", "f.ini"],
+    let cases: [&[&str]; 5] = [
         &["--follow"],
         &["--all-databases"],
         &["--plugin", "pgoutput"],

@@ -1,8 +1,8 @@
 -- Lists the indexes that a failed concurrent build left behind: pg_dump does not take them, nor do we.
 -- Parameters: none.
--- Columns: qname text (quoted), reason text (qname of the table).
+-- Columns: oid oid, qname text (quoted), reason text (qname of the table).
 -- Order: qname. Servers: 9.6 and later.
-select format('%I.%I', n.nspname, c.relname) as qname, format('%I.%I', tn.nspname, t.relname) as reason
+select c.oid, format('%I.%I', n.nspname, c.relname) as qname, format('%I.%I', tn.nspname, t.relname) as reason
   from pg_catalog.pg_index i
        join pg_catalog.pg_class c on c.oid = i.indexrelid and c.relkind = 'i'
        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -12,4 +12,4 @@ select format('%I.%I', n.nspname, c.relname) as qname, format('%I.%I', tn.nspnam
    and n.nspname !~ '^pg_'
    and n.nspname <> 'information_schema'
    and n.nspname <> 'pgcopydb'
- order by 1;
+ order by qname;

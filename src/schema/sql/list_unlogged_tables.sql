@@ -1,8 +1,8 @@
 -- Lists the unlogged tables.
 -- Parameters: none.
--- Columns: qname text (quoted), reason text (unlogged).
+-- Columns: oid oid, qname text (quoted), reason text (unlogged).
 -- Order: qname. Servers: 9.6 and later.
-select format('%I.%I', n.nspname, c.relname) as qname, 'unlogged' as reason
+select c.oid, format('%I.%I', n.nspname, c.relname) as qname, 'unlogged' as reason
   from pg_catalog.pg_class c
        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
  where c.relkind = 'r'
@@ -14,4 +14,4 @@ select format('%I.%I', n.nspname, c.relname) as qname, 'unlogged' as reason
         select 1 from pg_catalog.pg_depend d
          where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid
            and d.objsubid = 0 and d.deptype = 'e')
- order by 1;
+ order by qname;

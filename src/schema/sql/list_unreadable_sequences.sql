@@ -1,8 +1,8 @@
 -- Lists the sequences that the current role may not read.
 -- Parameters: none.
--- Columns: qname text (quoted), reason text (schema, sequence).
+-- Columns: oid oid, qname text (quoted), reason text (schema, sequence).
 -- Order: qname. Servers: 9.6 and later.
-select format('%I.%I', n.nspname, c.relname) as qname,
+select c.oid, format('%I.%I', n.nspname, c.relname) as qname,
        case when not has_schema_privilege(n.oid, 'usage') then 'schema' else 'sequence' end as reason
   from pg_catalog.pg_class c
        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -19,4 +19,4 @@ select format('%I.%I', n.nspname, c.relname) as qname,
         select 1 from pg_catalog.pg_depend d
          where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid
            and d.objsubid = 0 and d.deptype = 'e')
- order by 1;
+ order by qname;

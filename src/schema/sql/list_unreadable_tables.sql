@@ -1,9 +1,9 @@
 -- Lists the tables that the current role may not read as a whole: pg_dump locks, and COPY reads, whole
 -- tables, for which a privilege on every single column is not enough.
 -- Parameters: none.
--- Columns: qname text (quoted), reason text (schema, columns: only some columns are readable, table).
+-- Columns: oid oid, qname text (quoted), reason text (schema, columns: only some columns are readable, table).
 -- Order: qname. Servers: 9.6 and later.
-select format('%I.%I', n.nspname, c.relname) as qname,
+select c.oid, format('%I.%I', n.nspname, c.relname) as qname,
        case when not has_schema_privilege(n.oid, 'usage') then 'schema'
             when has_any_column_privilege(c.oid, 'select') then 'columns'
             else 'table' end as reason
@@ -19,4 +19,4 @@ select format('%I.%I', n.nspname, c.relname) as qname,
         select 1 from pg_catalog.pg_depend d
          where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid
            and d.objsubid = 0 and d.deptype = 'e')
- order by 1;
+ order by qname;

@@ -1,0 +1,64 @@
+//! Filters: what the user leaves out of a copy, and what goes with it.
+//!
+//! `ini` reads the file into `rules`; `facts` reads the source's catalogs; `graph` and `closure` decide,
+//! without I/O; `explain` says why; `ledger` writes the decision down. Everything else asks the ledger:
+//! the list of the archive, the tables, indexes and sequences of the run.
+
+mod closure;
+mod explain;
+mod facts;
+mod graph;
+mod ini;
+mod ledger;
+mod rules;
+
+pub use closure::{LeftOut, Undumped, Why};
+pub use explain::{Explained, What};
+pub use facts::{ObjectId, PG_CLASS, PG_EXTENSION, PG_NAMESPACE};
+pub use ini::{parse, read};
+pub use ledger::{list, load, prune, store};
+pub use rules::{Rules, Section};
+
+use crate::error::Result;
+use crate::pg::PgSession;
+use std::collections::HashMap;
+
+/// What filters come to on a source.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// What is left out.
+    pub left_out: LeftOut,
+    /// The same for people, and for the ledger.
+    pub explained: Vec<Explained>,
+    /// Kind and name of kept objects that messages are about.
+    pub names: HashMap<ObjectId, String>,
+    /// Rules without effect, one line each.
+    pub warnings: Vec<String>,
+}
+
+impl Selection {
+    /// Of what an earlier run has found out.
+    pub fn of(left_out: LeftOut) -> Self {
+        Self {
+            left_out,
+            ..Self::default()
+        }
+    }
+}
+
+/// Finds out what filters leave out, as the session sees the source now. Blocks; changes nothing.
+pub fn select(source: &mut PgSession, rules: &Rules) -> Result<Selection> {
+    let facts = facts::read_facts(source, rules)?;
+    let (left_out, mut warnings) = closure::close(&facts, rules)?;
+    let (explained, names) = explain::explain(source, (&facts, rules), &left_out)?;
+    warnings.splice(0..0, rules.warnings.iter().cloned());
+    Ok(Selection {
+        left_out,
+        explained,
+        names,
+        warnings,
+    })
+}
+
+#[cfg(test)]
+mod tests;
