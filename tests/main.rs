@@ -13,6 +13,7 @@
 mod check;
 mod cli;
 mod clone;
+mod compare;
 mod drift;
 mod filters;
 mod filters_random;

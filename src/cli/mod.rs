@@ -16,6 +16,7 @@ mod usage;
 pub use crate::clone::{CloneSettings, FollowChoices, FormatChoice, Preview, Switches};
 pub use environment::{Environment, SECRET_VARIABLES};
 
+use crate::compare::{CompareSettings, DataReport, SchemaReport};
 use crate::error::{Error, Result};
 use crate::logging;
 use args::{Command, CopyCommand, Globals, Root};
@@ -36,6 +37,10 @@ pub struct Runs {
     pub dry_run: fn(&CloneSettings, &Environment) -> Result<Preview>,
     /// Finds out what stands in the way of a clone, and of following.
     pub check: fn(&CloneSettings, Option<&FollowChoices>, &Environment) -> Result<Preview>,
+    /// Compares the rows of two databases.
+    pub compare_data: fn(&CompareSettings, &Environment) -> Result<DataReport>,
+    /// Compares the schemas of two databases.
+    pub compare_schema: fn(&CompareSettings, &Environment) -> Result<SchemaReport>,
     /// Connects to both databases, whose connection strings are given.
     pub ping: fn(&str, &str, &Environment) -> Result<()>,
     /// Blanks out the passwords of connection strings in a text.
@@ -50,6 +55,12 @@ const RUNS: Runs = Runs {
     dry_run: |settings, environment| crate::clone::dry_run(settings, &|name| environment.get(name)),
     check: |settings, follow, environment| {
         crate::clone::check(settings, follow, &|name| environment.get(name))
+    },
+    compare_data: |settings, environment| {
+        crate::compare::data(settings, &|name| environment.get(name))
+    },
+    compare_schema: |settings, environment| {
+        crate::compare::schema(settings, &|name| environment.get(name))
     },
     ping: |source, target, environment| {
         crate::check::ping(source, target, &|name| environment.get(name))
@@ -128,9 +139,13 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
             command: Some(command),
         }) => logged(&call, |call| pgcopydb::list::run(&command, call)),
         Some(Command::Status(args)) => logged(&call, |call| pgcopydb::status::run(&args, call)),
+        Some(Command::Compare {
+            command: Some(command),
+        }) => logged(&call, |call| pgcopydb::compare::run(&command, call)),
         None
         | Some(
             Command::Copy { command: None }
+            | Command::Compare { command: None }
             | Command::Config { command: None }
             | Command::List { command: None },
         ) => {

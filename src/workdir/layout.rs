@@ -94,6 +94,13 @@ impl Layout {
         self.schema().join("schema.dump")
     }
 
+    /// What a comparison found, of schema or data; its folder is made.
+    pub fn comparison(&self, what: &str) -> Result<PathBuf> {
+        let folder = self.top.join("compare");
+        make_folder(&folder)?;
+        Ok(folder.join(format!("{what}.json")))
+    }
+
     /// Statements of archive entries that were not restored.
     pub fn not_restored(&self) -> PathBuf {
         self.schema().join("not-restored.sql")

@@ -6,6 +6,7 @@
 
 pub(super) mod check;
 pub(super) mod clone;
+pub(super) mod compare;
 mod globals;
 pub(super) mod list;
 pub(super) mod value;
@@ -18,9 +19,8 @@ pub(super) use list::{DirArgs, ListCommand};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Top commands that exist and cannot be used yet.
-pub(super) const NOT_YET: [&str; 7] = [
-    "follow", "snapshot", "compare", "dump", "restore", "stream", "cutover",
-];
+pub(super) const NOT_YET: [&str; 6] =
+    ["follow", "snapshot", "dump", "restore", "stream", "cutover"];
 
 /// Commands below `copy` that exist and cannot be used yet.
 pub(super) const COPY_NOT_YET: [&str; 9] = [
@@ -81,6 +81,12 @@ pub(super) enum Command {
     Copy {
         #[command(subcommand)]
         command: Option<CopyCommand>,
+    },
+    /// Are source and target the same?
+    #[command(help_template = HELP_TEMPLATE)]
+    Compare {
+        #[command(subcommand)]
+        command: Option<compare::CompareCommand>,
     },
     /// Attempt to connect to the source and the target
     #[command(help_template = HELP_TEMPLATE)]

@@ -137,6 +137,8 @@ mod tests {
                 clone: pretend,
                 dry_run: |_, _| Ok(crate::clone::Preview::default()),
                 check: |_, _, _| Ok(crate::clone::Preview::default()),
+                compare_data: |_, _| Err(Error::internal("not this one")),
+                compare_schema: |_, _| Err(Error::internal("not this one")),
                 ping,
                 redact: str::to_owned,
             },

@@ -4,6 +4,7 @@
 
 pub(super) mod check;
 pub(super) mod clone;
+pub(super) mod compare;
 pub(super) mod completions;
 pub(super) mod config;
 pub(super) mod help;

@@ -5,6 +5,7 @@
 //! it, as the next command without the option would get it.
 
 mod check;
+mod compare;
 mod connection;
 mod pick;
 
@@ -20,6 +21,7 @@ use pick::Picker;
 use std::path::{Path, PathBuf};
 
 pub(super) use check::check;
+pub(super) use compare::{compare_data, compare_schema};
 pub(super) use connection::{Connections, connections};
 pub(super) use pick::{Choice, bad_variable};
 
