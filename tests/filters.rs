@@ -285,6 +285,35 @@ fn a_misspelled_section_a_wrong_pattern_and_a_missing_include_end_with_exit_2_an
 }
 
 #[test]
+fn check_looks_at_what_is_kept_and_at_the_filters_themselves() {
+    let pair = Pair::with(TABLES);
+    pair.in_target("create table b (mine integer)");
+    let work = WorkDir::new();
+    let check = |filters: &str| {
+        let file = work.file("f.ini", filters);
+        let (source, target) = (pair.source(), pair.target());
+        let all = [
+            "check",
+            "--source",
+            &source,
+            "--target",
+            &target,
+            "--filters",
+            &file,
+        ];
+        crate::support::run(&[&all[..], &["--dir", "/var/tmp"]].concat())
+    };
+    check("[exclude-table]\npublic.a")
+        .exits(2)
+        .says(&["the target is not empty"]);
+    check("[exclude-table]\npublic.b").exits(0);
+    check("[exclude-table]\npublic.b\npublic.c")
+        .exits(1)
+        .says(&["line 3 of filters file"]);
+    check("[exclude-tables]\npublic.b").exits(2);
+}
+
+#[test]
 fn dry_run_shows_what_is_left_out_and_why() {
     let work = WorkDir::new();
     let pair = Pair::with(TABLES);

@@ -3,7 +3,6 @@
 //! Runs in the main program before any work. They are those of `clone` that decide what stands in its way.
 
 use super::{ConnectionArgs, value};
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Plugins of the source that decode changes.
@@ -54,6 +53,9 @@ pub(in crate::cli) struct CheckArgs {
     /// Extensions will not be created
     #[arg(long)]
     pub(in crate::cli) skip_extensions: bool,
+    /// File that says what will be copied or left out
+    #[arg(long, alias = "filter", value_name = "FILE")]
+    pub(in crate::cli) filters: Option<PathBuf>,
     /// Changes will be followed after the copy
     #[arg(long)]
     pub(in crate::cli) follow: bool,
@@ -66,8 +68,6 @@ pub(in crate::cli) struct CheckArgs {
     /// Tables whose rows nothing tells apart will be followed, too
     #[arg(long)]
     pub(in crate::cli) allow_no_identity: bool,
-    #[arg(long, alias = "filter", hide = true)]
-    pub(in crate::cli) filters: Option<OsString>,
     #[arg(long, hide = true)]
     pub(in crate::cli) all_databases: bool,
 }

@@ -17,15 +17,11 @@ pub(in crate::cli) fn check(
     args: &CheckArgs,
     around: &Surroundings<'_>,
 ) -> Result<(Resolved, Option<FollowChoices>)> {
-    let not_yet = [
-        ("--filters", args.filters.is_some()),
-        ("--all-databases", args.all_databases),
-    ];
-    if let Some((option, _)) = not_yet.into_iter().find(|(_, given)| *given) {
-        return Err(Error::bad_args(format!(
-            "option {option} is not supported yet by pgcopydb check"
-        ))
-        .hint("Leave it out: this version copies one whole database, once."));
+    if args.all_databases {
+        let what = "option --all-databases is not supported yet by pgcopydb check";
+        return Err(
+            Error::bad_args(what).hint("Leave it out: this version copies one database, once.")
+        );
     }
     let as_clone = CloneArgs {
         connections: args.connections.clone(),
@@ -45,6 +41,7 @@ pub(in crate::cli) fn check(
             no_owner: args.no_owner,
             skip_large_objects: args.skip_large_objects,
             skip_extensions: args.skip_extensions,
+            filters: args.filters.clone(),
             ..WhatArgs::default()
         },
         ..CloneArgs::default()
