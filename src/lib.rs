@@ -16,6 +16,7 @@ pub mod extension;
 pub mod filter;
 pub mod follow;
 pub mod index;
+pub mod inspect;
 pub mod logging;
 pub mod pg;
 pub mod queue;

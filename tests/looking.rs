@@ -1,4 +1,4 @@
-//! `status` and `list progress`: at any time, by anybody, without a trace and without a source.
+//! Looking at a work directory, by `status` and the lists: at any time, by anybody, without a trace.
 
 use crate::support::program::run_among_mounts;
 use crate::support::{Output, Pair, WorkDir, pause, run, within};
@@ -277,4 +277,80 @@ fn watching_ends_with_the_run_and_prints_a_document_a_line() {
     let last: Value = serde_json::from_str(out.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["state"], "complete");
     assert_eq!(counts(&last)[0], 2);
+}
+
+#[test]
+fn dl_35_lists_take_what_a_work_directory_has_and_leave_it_as_it_is() {
+    let (pair, work) = (
+        Pair::with("create table t (i integer primary key); create sequence s"),
+        WorkDir::new(),
+    );
+    pair.clone(&work, &[]).exits(0);
+    pair.in_source("create table later (i integer)");
+    let (source, dir) = (pair.source(), work.dir());
+    let tables = |more: &[&str]| {
+        run(&[
+            &["list", "tables", "--source", &source, "--dir", &dir],
+            more,
+        ]
+        .concat())
+        .exits(0)
+    };
+    let taken = tables(&[]).says(&["Using the catalogs", "--force"]);
+    assert!(!taken.stdout.contains("later"), "{}", taken.stdout);
+    for anew in [
+        &["--force"][..],
+        &["--split-at", "1 MB"],
+        &["--estimate-table-sizes"],
+    ] {
+        let out = tables(anew);
+        assert!(
+            out.stdout.contains("later") && !out.stderr.contains("Using"),
+            "{anew:?} {}",
+            out.stdout
+        );
+    }
+    let filtered = (
+        Pair::with("create table kept (i integer); create table left_out (i integer)"),
+        WorkDir::new(),
+    );
+    let filters = filtered
+        .1
+        .file("filters.ini", "[exclude-table]\npublic.left_out\n");
+    filtered
+        .0
+        .clone(&filtered.1, &["--filters", &filters])
+        .exits(0);
+    let (of_filtered, in_filtered) = (filtered.0.source(), filtered.1.dir());
+    let all = run(&[
+        "list",
+        "tables",
+        "--source",
+        &of_filtered,
+        "--dir",
+        &in_filtered,
+    ])
+    .exits(0);
+    assert!(all.stdout.contains("left_out"), "{}", all.stdout);
+    let other = Pair::with("create table another (i integer)");
+    let of_other = run(&["list", "tables", "--source", &other.source(), "--dir", &dir]).exits(0);
+    assert!(of_other.stdout.contains("another") && !of_other.stdout.contains(" t |"));
+    let read_only = format!("mount --bind {dir} {dir}; mount -o remount,ro,bind {dir}");
+    for what in [
+        "tables",
+        "indexes",
+        "sequences",
+        "schema",
+        "extensions",
+        "collations",
+    ] {
+        let arguments = ["list", what, "--source", &source, "--dir", &dir];
+        run(&arguments).exits(0);
+        if let Some(out) = run_among_mounts(&read_only, &arguments) {
+            out.exits(0);
+        }
+    }
+    let status = run(&["status", "--json", "--dir", &dir]).exits(0);
+    assert!(status.stdout.contains("\"complete\""), "{}", status.stdout);
+    assert!(!work.path().join("schema.json").exists());
 }

@@ -17,6 +17,7 @@ mod compare;
 mod drift;
 mod filters;
 mod filters_random;
+mod list;
 mod looking;
 mod lost;
 mod refuse;

@@ -39,7 +39,7 @@ const LAYERS: &[&[&str]] = &[
         "check",
         "follow",
     ],
-    &["clone", "datacopy"],
+    &["clone", "datacopy", "inspect"],
     &["report", "cli"],
 ];
 
@@ -63,8 +63,10 @@ const SIDEWAYS: &[(&str, &str)] = &[
     ("cli", "report"),
 ];
 
-/// `report` prints what the catalog holds and knows nothing else above the ground.
-const REPORT_MAY_USE: &[&str] = &["error", "logging", "units", "sys", "catalog"];
+/// `report` prints what the catalog holds and what was looked at, and knows nothing else above the ground.
+const REPORT_MAY_USE: &[&str] = &[
+    "error", "logging", "units", "sys", "catalog", "inspect", "pg",
+];
 
 /// What a person sees at the top; CHANGELOG.md may be there.
 const TOP_LEVEL: &[&str] = &[

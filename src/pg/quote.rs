@@ -7,6 +7,14 @@ pub fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A name as it stands in the catalogs, from one that a server has quoted where needed.
+pub fn raw(quoted: &str) -> String {
+    let inner = quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    inner.map_or_else(|| quoted.to_owned(), |inner| inner.replace("\"\"", "\""))
+}
+
 /// A schema-qualified name.
 pub fn qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", ident(schema), ident(name))
@@ -30,6 +38,10 @@ mod tests {
     #[test]
     fn quotes_and_backslashes_are_doubled() {
         assert_eq!(ident("a\"b"), "\"a\"\"b\"");
+        assert_eq!(
+            (raw("plain"), raw(&ident("a\"b"))),
+            ("plain".to_owned(), "a\"b".to_owned())
+        );
         assert_eq!(qualified("My", "t"), "\"My\".\"t\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), " E'a\\\\''b'");

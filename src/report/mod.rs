@@ -6,6 +6,7 @@
 
 mod figures;
 mod json;
+pub mod list;
 pub mod list_progress;
 mod progress;
 pub mod status;

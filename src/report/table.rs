@@ -26,7 +26,7 @@ pub fn text(summary: &Summary) -> String {
 }
 
 /// Splits a quoted, schema-qualified name between its two identifiers.
-fn split_qname(qname: &str) -> (&str, &str) {
+pub(super) fn split_qname(qname: &str) -> (&str, &str) {
     let mut quoted = false;
     for (position, letter) in qname.char_indices() {
         match letter {

@@ -36,17 +36,7 @@ pub(super) const COPY_NOT_YET: [&str; 9] = [
 ];
 
 /// Commands below `list` that exist and cannot be used yet.
-pub(super) const LIST_NOT_YET: [&str; 9] = [
-    "databases",
-    "extensions",
-    "collations",
-    "tables",
-    "table-parts",
-    "sequences",
-    "indexes",
-    "depends",
-    "schema",
-];
+pub(super) const LIST_NOT_YET: [&str; 1] = ["depends"];
 
 /// Layout of every help text, in front of which the command's path is put: two lines, then options.
 const HELP_TEMPLATE: &str = "{about}\nusage: {usage}\n\n{all-args}\n";

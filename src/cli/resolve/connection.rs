@@ -55,6 +55,25 @@ pub(in crate::cli) fn connections(
     }
 }
 
+/// The connection string of a command that needs the source alone. Errors (`BadArgs`): it is missing, or
+/// its file cannot be used.
+pub(in crate::cli) fn source_only(
+    text: Option<&String>,
+    file: Option<&PathBuf>,
+    environment: &Environment,
+) -> Result<String> {
+    let given = Given {
+        text,
+        file,
+        variable: "PGCOPYDB_SOURCE_PGURI",
+        file_variable: "PGCOPYDB_SOURCE_PGURI_FILE",
+    };
+    one(&given, environment)?.ok_or_else(|| {
+        Error::bad_args("Option --source is mandatory")
+            .hint("Give the option, or set PGCOPYDB_SOURCE_PGURI.")
+    })
+}
+
 fn missing(source: bool, target: bool) -> Error {
     let variables: Vec<&str> = [
         (source, "PGCOPYDB_SOURCE_PGURI"),
