@@ -356,6 +356,32 @@ fn rows_that_users_put_into_tables_of_an_extension_arrive_once() {
 }
 
 #[test]
+fn rows_of_an_extension_that_differ_on_the_target_get_the_values_of_the_source_and_the_rest_is_told()
+ {
+    let pair = Pair::with(CONFIG);
+    pair.in_target(CONFIG);
+    pair.in_source(
+        "insert into conf values (2, 'changed on the source', false);
+         alter table conf add extra text; update conf set extra = 'x';
+         insert into bare values ('twice'), ('twice'), (null)",
+    );
+    pair.in_target(
+        "insert into conf values (2, 'as the script made it', false), (3, 'only here', false);
+         insert into bare values ('twice'), ('only here');
+         alter table conf add computed integer generated always as (id * 2) stored",
+    );
+    let out = pair.clone(&WorkDir::new(), &[]).exits(0);
+    out.says(&[
+        "Columns extra of configuration table public.conf are not on the target",
+        "1 rows of configuration table public.conf are on the target and not on the source",
+        "1 rows of configuration table public.bare are on the target and not on the source",
+    ]);
+    let rows = "select (select string_agg(t, ',' order by id) from conf where not shipped),
+                       (select count(*) from bare where t = 'twice'), (select count(*) from bare)";
+    assert_eq!(pair.in_target(rows), "changed on the source,only here|2|4");
+}
+
+#[test]
 fn sequences_stand_where_they_stood() {
     let pair = arrives(
         "create sequence up; create sequence down increment -1; create sequence fresh start 77;

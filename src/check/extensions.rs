@@ -23,6 +23,20 @@ const LIST_CONFIGS: &str = "select c.oid::pg_catalog.regclass::text, coalesce(x.
      join pg_catalog.pg_class c on c.oid = x.oid and c.relkind in ('r', 'p') \
     where e.extname = $1";
 
+/// Extensions whose tables are more than their rows: name, the table that lists them, what they are called.
+const OWN_TABLES: [(&str, &str, &str); 2] = [
+    (
+        "timescaledb",
+        "_timescaledb_catalog.hypertable",
+        "hypertables",
+    ),
+    (
+        "citus",
+        "pg_catalog.pg_dist_partition",
+        "distributed tables",
+    ),
+];
+
 /// An extension of the source.
 struct Wanted {
     schema: String,
@@ -45,6 +59,11 @@ pub(super) fn look(
             (row.get(0), Wanted { schema, version })
         })
         .collect();
+    for (name, table, what) in OWN_TABLES {
+        if wanted.contains_key(name) {
+            findings.take(refuse_own_tables(source, name, table, what));
+        }
+    }
     let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
     let may_create = target_facts.role.is_superuser || rights::is_managed(target)?;
     for row in target.query(include_str!("sql/list_extension_rights.sql"), &[&names])? {
@@ -108,6 +127,25 @@ pub(super) fn look(
         }
     }
     Ok(())
+}
+
+/// Refuses tables that the extension spreads over others in ways of its own.
+fn refuse_own_tables(source: &mut PgSession, name: &str, table: &str, what: &str) -> Result<()> {
+    let is_there = "select pg_catalog.to_regclass($1) is not null";
+    if !source.query_one(is_there, &[&table])?.get::<_, bool>(0) {
+        return Ok(());
+    }
+    let count = format!("select count(*) from {table}");
+    let count: i64 = source.query_one(&count, &[])?.get(0);
+    if count == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Source,
+        format!("the source has {count} {what} of {name}, which this version does not copy"),
+    )
+    .with_sqlstate("0A000")
+    .hint(format!("Use the tools of {name} to move this database.")))
 }
 
 fn not_there(name: &str) -> Error {

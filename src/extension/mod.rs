@@ -1,24 +1,19 @@
 //! Configuration tables of extensions: rows that users put there, as the extension declared.
 //!
 //! Runs in the extension process. The extension's own script has filled its tables already, so rows
-//! go through a temporary table and only those that are not there are added. One transaction for each
-//! extension, with a record on the target: done or not done.
+//! go through a temporary table. One transaction for each extension, with a record on the target: done or
+//! not done.
+
+mod config;
 
 use crate::catalog::unit::{Done, Kind, Unit};
 use crate::catalog::{Ledger, Step, sqlite_error};
-use crate::error::{Context, Error, Result};
-use crate::pg::{Profile, Token, quote, relay};
+use crate::error::{Context, Result};
+use crate::pg::{Profile, Token, quote};
 use crate::supervisor::Leaf;
-use crate::wire;
 use crate::worker::{self, Means, Worker};
+use config::{Config, Copied};
 use std::time::Instant;
-
-/// A configuration relation in the order to copy.
-struct Config {
-    qname: String,
-    relkind: String,
-    condition: String,
-}
 
 /// Runs until all extensions are done. Blocks.
 pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
@@ -86,15 +81,18 @@ fn one(worker: &mut Worker<'_, '_>, unit: &Unit) -> Result<()> {
         .simple(&mark)?
         .first()
         .is_some_and(|result| result.tag == "INSERT 0 1");
-    let mut bytes = 0;
+    let mut copied = Copied::default();
     if is_new {
         for config in configs(&worker.ledger, unit)? {
-            bytes += copy_config((source, target), &config)
+            let one = config::copy((source, target), &config)
                 .context(|| format!("copying {} of extension \"{name}\"", config.qname))?;
+            copied.bytes += one.bytes;
+            copied.notices.extend(one.notices);
         }
     }
     target.simple("commit")?;
     source.simple("commit")?;
+    tell(worker, &copied.notices)?;
     log::info!("Copied the configuration of extension \"{name}\"");
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     worker.finish(
@@ -102,12 +100,22 @@ fn one(worker: &mut Worker<'_, '_>, unit: &Unit) -> Result<()> {
         &[(
             unit,
             Done {
-                bytes,
+                bytes: copied.bytes,
                 elapsed_ms,
                 ..Done::default()
             },
         )],
     )
+}
+
+fn tell(worker: &Worker<'_, '_>, notices: &[String]) -> Result<()> {
+    for notice in notices {
+        log::warn!("{notice}");
+        let connection = worker.ledger.connection();
+        let run = worker.means.run;
+        run.notice(connection, "configuration of an extension", notice)?;
+    }
+    Ok(())
 }
 
 fn configs(ledger: &Ledger, unit: &Unit) -> Result<Vec<Config>> {
@@ -128,70 +136,4 @@ fn configs(ledger: &Ledger, unit: &Unit) -> Result<Vec<Config>> {
             .collect()
     };
     read().map_err(|error| sqlite_error("read", &error))
-}
-
-fn first_value(session: &mut wire::Session, sql: &str) -> Result<String> {
-    let results = session.simple(sql)?;
-    let value = results
-        .first()
-        .and_then(|result| result.rows.first()?.first()?.clone());
-    value.ok_or_else(|| Error::internal("a query gave no value"))
-}
-
-fn copy_config(
-    (source, target): (&mut wire::Session, &mut wire::Session),
-    config: &Config,
-) -> Result<u64> {
-    if config.relkind == "S" {
-        let sql = format!(
-            "select last_value || ', ' || is_called from {}",
-            config.qname
-        );
-        let value = first_value(source, &sql)?;
-        let name = quote::literal(&config.qname);
-        target.simple(&format!(
-            "select pg_catalog.setval({name}::pg_catalog.regclass, {value})"
-        ))?;
-        return Ok(0);
-    }
-    let columns = common_columns((source, target), config)?;
-    let (qname, condition) = (&config.qname, &config.condition);
-    target.simple(&format!(
-        "create temporary table pgcopydb_config on commit drop as \
-         select {columns} from only {qname} where false"
-    ))?;
-    let mut out = source.copy_out(&format!(
-        "copy (select {columns} from only {qname} {condition}) to stdout"
-    ))?;
-    let mut into = target.copy_in("copy pg_temp.pgcopydb_config from stdin")?;
-    let bytes = relay::relay(&mut out, &mut into, &mut |_| Ok(()))?;
-    out.finish()?;
-    into.finish()?;
-    target.simple(&format!(
-        "insert into {qname} ({columns}) overriding system value \
-         select {columns} from pg_temp.pgcopydb_config on conflict do nothing; \
-         drop table pg_temp.pgcopydb_config"
-    ))?;
-    Ok(bytes)
-}
-
-/// Columns that both versions of the extension have, generated ones left out.
-fn common_columns(
-    (source, target): (&mut wire::Session, &mut wire::Session),
-    config: &Config,
-) -> Result<String> {
-    let sql = format!(
-        "select pg_catalog.string_agg(pg_catalog.quote_ident(attname), ', ' order by attnum) \
-           from pg_catalog.pg_attribute \
-          where attrelid = {}::pg_catalog.regclass and attnum > 0 and not attisdropped",
-        quote::literal(&config.qname)
-    );
-    let ours = first_value(source, &sql)?;
-    let theirs = first_value(target, &sql)?;
-    let theirs: Vec<&str> = theirs.split(", ").collect();
-    let common: Vec<&str> = ours
-        .split(", ")
-        .filter(|name| theirs.contains(name))
-        .collect();
-    Ok(common.join(", "))
 }
