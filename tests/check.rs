@@ -106,7 +106,7 @@ fn sides_that_cannot_be_reached_are_findings_and_bad_usage_is_none() {
     assert_eq!(sides, ["source", "target"]);
     for bad in [
         &["--bogus"][..],
-        &["--filters", "x"],
+        &["--filters", "/no/such/file"],
         &["--table-jobs", "0"],
     ] {
         let said = check(NOWHERE, NOWHERE, bad).exits(1);

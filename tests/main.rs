@@ -20,6 +20,7 @@ mod filters_random;
 mod list;
 mod looking;
 mod lost;
+mod matrix;
 mod refuse;
 mod resume;
 mod roles;

@@ -247,6 +247,24 @@ fn what_only_superusers_create_is_refused_by_name_with_the_way_to_do_it() {
 }
 
 #[test]
+fn what_filters_leave_out_needs_no_rights() {
+    let pair = owned_by(
+        "owner_only",
+        "create schema low; create function low.g(cstring) returns int4 language internal as 'int4in';
+         create table low.t (id integer); alter table low.t owner to app;
+         create table mine (id integer primary key)",
+    );
+    let work = WorkDir::new();
+    let filters = work.file("filters.ini", "[exclude-schema]\nlow\n");
+    let options = ["--no-owner", "--no-acl", "--filters", &filters];
+    clone(&pair, "postgres", "owner_only", &options).exits(0);
+    assert_eq!(
+        pair.in_target("select to_regclass('mine') is not null, to_regnamespace('low') is null"),
+        "t|t"
+    );
+}
+
+#[test]
 fn a_provider_may_allow_more_than_postgres_so_it_is_a_warning_there() {
     let pair = owned_by(
         "managed",

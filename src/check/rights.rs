@@ -8,6 +8,7 @@
 use super::finding::Findings;
 use super::preflight::{Choices, shown};
 use crate::error::{Error, Kind, Result};
+use crate::filter::LeftOut;
 use crate::pg::{PgSession, quote};
 use crate::schema::preflight::find_role_rights;
 use crate::schema::server::ServerFacts;
@@ -49,10 +50,11 @@ pub(super) fn look(
     if target_facts.role.is_superuser {
         return Ok(());
     }
-    let owners = owners(source)?;
+    let owners = owners(source, &choices.left_out)?;
     give(target, target_facts, &owners, choices, findings)?;
     create(target, target_facts, &owners, choices, findings)?;
-    superuser_objects((source, source_facts), (target, target_facts), findings)?;
+    let sides = ((&mut *source, source_facts), (&mut *target, target_facts));
+    superuser_objects(sides.0, sides.1, &choices.left_out, findings)?;
     if choices.no_acl {
         return Ok(());
     }
@@ -92,16 +94,30 @@ fn names(session: &mut PgSession, sql: &str) -> Result<Vec<String>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-fn owners(source: &mut PgSession) -> Result<Vec<Owner>> {
-    let rows = source.query(include_str!("sql/list_owners.sql"), &[])?;
-    let owner = |row: &postgres::Row| Owner {
-        nspname: row.get(0),
-        rolname: row.get(1),
-        nspowner: row.get(2),
-        sample: row.get(3),
-        is_default: row.get(4),
-    };
-    Ok(rows.iter().map(owner).collect())
+/// Owners of what is not left out, once for each schema.
+fn owners(source: &mut PgSession, left_out: &LeftOut) -> Result<Vec<Owner>> {
+    let mut owners: Vec<Owner> = Vec::new();
+    for row in source.query(include_str!("sql/list_owners.sql"), &[])? {
+        if left_out.contains(row.get(5), row.get(6)) {
+            continue;
+        }
+        let owner = Owner {
+            nspname: row.get(0),
+            rolname: row.get(1),
+            nspowner: row.get(2),
+            sample: row.get(3),
+            is_default: row.get(4),
+        };
+        // Equal ones stand side by side.
+        let is_known = owners.last().is_some_and(|last| {
+            (&last.nspname, &last.rolname, last.is_default)
+                == (&owner.nspname, &owner.rolname, owner.is_default)
+        });
+        if !is_known {
+            owners.push(owner);
+        }
+    }
+    Ok(owners)
 }
 
 /// Objects are given to their owners, and used as these.
@@ -310,12 +326,14 @@ fn is_member(target: &mut PgSession, role: &str, of: &str) -> Result<bool> {
 fn superuser_objects(
     (source, source_facts): Known<'_>,
     (target, target_facts): Known<'_>,
+    left_out: &LeftOut,
     findings: &mut Findings,
 ) -> Result<()> {
     let sql = include_str!("sql/list_superuser_objects.sql");
     let mut found: Vec<String> = source
         .query(sql, &[])?
         .iter()
+        .filter(|row| !left_out.contains(row.get(2), row.get(3)))
         .map(|row| format!("{} {}", row.get::<_, &str>(0), row.get::<_, &str>(1)))
         .collect();
     if source_facts.version.major() >= 10 {

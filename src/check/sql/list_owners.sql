@@ -1,9 +1,10 @@
--- Lists who owns what users made, by schema, and for which roles default privileges are set.
+-- Lists what users made with its owner, and for which roles default privileges are set.
 -- Parameters: none
 -- Result: nspname text (raw; null: a schema itself, something without a schema, or default privileges),
---   owner text not null (raw), schema_owner text (raw; of that schema), sample text not null (an object,
---   as people write it), is_default bool not null (default privileges)
--- Order: nspname, owner. Versions: 9.6 and newer. Members of extensions do not count.
+--   owner text not null (raw), schema_owner text (raw; of that schema), sample text not null (the object,
+--   as people write it), is_default bool not null (default privileges), classid oid, objid oid
+-- Order: nspname, owner, sample. Versions: 9.6 and newer. Members of extensions do not count; the large objects of
+-- one owner are one row.
 with member as (
     select d.classid, d.objid from pg_catalog.pg_depend d where d.deptype = 'e'
 ), thing as (
@@ -30,7 +31,8 @@ with member as (
      group by l.lomowner
 )
 select n.nspname::text, o.rolname::text as owner, no.rolname::text as schema_owner,
-       coalesce(n.nspname || '.', '') || min(t.name) as sample, false as is_default
+       coalesce(n.nspname || '.', '') || t.name as sample, false as is_default,
+       t.classid::oid as classid, t.oid as objid
   from thing t
   left join pg_catalog.pg_namespace n on n.oid = t.nsp
   left join pg_catalog.pg_roles no on no.oid = n.nspowner
@@ -39,10 +41,9 @@ select n.nspname::text, o.rolname::text as owner, no.rolname::text as schema_own
    and (n.nspname is null or n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'pgcopydb'))
    and t.name !~ '^schema (pg_|pgcopydb$)'
    and not exists (select 1 from member m where m.classid = t.classid and m.objid = t.oid)
- group by n.nspname, o.rolname, no.rolname
 union all
-select null, r.rolname::text, null, 'default privileges for role ' || r.rolname, true
+select distinct null, r.rolname::text, null, 'default privileges for role ' || r.rolname, true,
+       'pg_catalog.pg_default_acl'::pg_catalog.regclass::oid, 0::oid
   from pg_catalog.pg_default_acl d
   join pg_catalog.pg_roles r on r.oid = d.defaclrole
- group by r.rolname
- order by 1, 2
+ order by 1, 2, 4

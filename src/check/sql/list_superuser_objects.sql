@@ -1,11 +1,12 @@
 -- Lists the objects of users that only a superuser can create; members of extensions do not count.
 -- Parameters: none
--- Result: kind text not null (words for people), name text not null (quoted, schema-qualified)
+-- Result: kind text not null (words for people), name text not null (quoted, schema-qualified), classid oid,
+--   objid oid
 -- Order: kind, name. Versions: 9.6 and newer.
 with member as (
     select d.classid, d.objid from pg_catalog.pg_depend d where d.deptype = 'e'
 )
-select x.kind, x.name
+select x.kind, x.name, x.classid::oid as classid, x.oid as objid
   from (select 'event trigger' as kind, format('%I', e.evtname) as name,
                'pg_catalog.pg_event_trigger'::pg_catalog.regclass as classid, e.oid
           from pg_catalog.pg_event_trigger e
