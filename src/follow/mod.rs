@@ -7,6 +7,7 @@
 //! on disk in the JSON files; applied is what the target's replication origin says; all else is a
 //! cache that can be made again.
 
+pub mod apply;
 pub mod change;
 pub mod files;
 pub mod json_line;

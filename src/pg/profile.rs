@@ -30,6 +30,9 @@ pub enum Profile {
         /// `maintenance_work_mem`, the server's own when `None`.
         maintenance_work_mem: Option<String>,
     },
+    /// Applies changes to the target. What is lost in a crash is applied again, so commits need not
+    /// wait for the disk.
+    TargetApply,
     /// Anything else on the target.
     TargetPlain,
 }
@@ -63,6 +66,19 @@ const READING: &str = "\
 set row_security to off;
 set synchronize_seqscans to off;
 set search_path to '';
+";
+
+/// Settings for applying changes: the statements are prepared once, their rows are told by keys, and
+/// a plan that reads whole tables for a batch would be made for every one of them.
+const APPLYING: &str = "\
+set synchronous_commit to off;
+set row_security to off;
+set check_function_bodies to off;
+set plan_cache_mode to force_generic_plan;
+set enable_hashjoin to off;
+set enable_mergejoin to off;
+set enable_seqscan to off;
+set jit to off;
 ";
 
 /// Notices a client that is gone; the setting is refused where the platform cannot tell.
@@ -113,6 +129,9 @@ impl Profile {
         }
         if version >= PgVersion(140_000) {
             sql.push_str(CHECK_CLIENT);
+        }
+        if *self == Self::TargetApply {
+            sql.push_str(APPLYING);
         }
         if let Self::TargetBuild {
             maintenance_work_mem,

@@ -6,8 +6,10 @@
 
 use super::{Counts, End, Transform};
 use crate::error::{Context, Error, Result};
+use crate::follow::files::CdcDir;
 use crate::follow::json_line::JsonLine;
 use crate::follow::source_table::SourceTables;
+use crate::units::Lsn;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -24,6 +26,38 @@ pub struct Options<'a> {
     pub tables: &'a SourceTables,
     /// Keep updates that change nothing.
     pub keep_no_op: bool,
+    /// Go no further than where receiving ended at this position or behind it; unset: to the end.
+    pub endpos: Lsn,
+}
+
+/// Ends the reading at the endpos: behind its line, and behind the ROLLBACK that may follow it.
+struct Limit {
+    endpos: Lsn,
+    reached: bool,
+}
+
+impl Limit {
+    fn new(endpos: Lsn) -> Self {
+        if endpos.is_set() {
+            log::info!("Transform process is setup to end at LSN {endpos}");
+        }
+        Self {
+            endpos,
+            reached: false,
+        }
+    }
+
+    /// Whether this line is not wanted any more.
+    fn stops_before(&mut self, line: &[u8]) -> bool {
+        if self.reached {
+            return !starts(line, b'R');
+        }
+        if self.endpos.is_set() && starts(line, b'E') {
+            let text = std::str::from_utf8(line).unwrap_or("");
+            self.reached = JsonLine::parse(text).is_ok_and(|line| line.lsn >= self.endpos);
+        }
+        false
+    }
 }
 
 fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
@@ -114,7 +148,11 @@ pub fn transform_file(json: &Path, sql: &Path, options: Options<'_>) -> Result<C
     transform.ends = ends;
     let mut line = Vec::new();
     let mut number = 0_u64;
+    let mut limit = Limit::new(options.endpos);
     while next_line(&mut input, &mut line).map_err(unreadable)? {
+        if limit.stops_before(&line) {
+            break;
+        }
         number += 1;
         utf8(&line)
             .and_then(|text| transform.line(text))
@@ -155,6 +193,27 @@ pub fn transform_file(json: &Path, sql: &Path, options: Options<'_>) -> Result<C
     Ok(counts)
 }
 
+/// Transforms all closed JSON files of the folder whose SQL file is missing or older, first to last.
+pub fn transform_folder(cdc: &CdcDir, options: Options<'_>) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for segment in cdc.segments()? {
+        let (json, sql) = (cdc.json(segment.name), cdc.sql(segment.name));
+        let written = |path: &Path| path.metadata().and_then(|facts| facts.modified()).ok();
+        // One that was opened again is there twice until it is closed.
+        if segment.closed.is_none() || segment.is_partial() {
+            continue;
+        }
+        let made = written(&sql);
+        if made.is_some() && made >= written(&json) {
+            continue;
+        }
+        let one = transform_file(&json, &sql, options)?;
+        counts.messages += one.messages;
+        counts.transactions += one.transactions;
+    }
+    Ok(counts)
+}
+
 /// Transforms what comes in until it ends. What is written can be read at once.
 pub fn transform_stream(
     input: &mut impl BufRead,
@@ -173,7 +232,11 @@ pub fn transform_stream(
     transform.eager = true;
     let mut line = Vec::new();
     let mut number = 0_u64;
+    let mut limit = Limit::new(options.endpos);
     while next_line(input, &mut line).map_err(unreadable)? {
+        if limit.stops_before(&line) {
+            break;
+        }
         number += 1;
         utf8(&line)
             .and_then(|text| transform.line(text))

@@ -14,7 +14,7 @@ fn word(bytes: &[u8]) -> u32 {
 }
 
 /// `hashlittle` over the bytes of a statement.
-pub(in crate::follow) fn statement_hash(text: &str) -> u32 {
+pub(super) fn statement_hash(text: &str) -> u32 {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     let start = 0xdead_beef_u32.wrapping_add(length).wrapping_add(SEED);
     let (mut a, mut b, mut c) = (start, start, start);

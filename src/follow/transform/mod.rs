@@ -20,8 +20,8 @@ mod lookup3;
 mod run;
 mod statement;
 
-pub use file::{Options, transform_file, transform_stream};
-pub(super) use lookup3::statement_hash;
+pub use file::{Options, transform_file, transform_folder, transform_stream};
+use lookup3::statement_hash;
 
 use super::change::{Change, Decoded, Table, decode};
 use super::json_line::{Action, JsonLine, write_string};

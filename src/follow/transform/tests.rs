@@ -168,21 +168,16 @@ fn updates_say_what_changed_and_nothing_else() {
 
 #[test]
 fn what_cannot_be_said_in_sql_is_said_all_the_same() {
-    assert_eq!(
-        of_text(&[
-            "table public.none: UPDATE: a[integer]:1",
-            "table public.none: DELETE: (no-tuple-data)",
-            "table public.unknown: UPDATE: a[integer]:1",
-        ])
-        .iter()
-        .map(|line| &line[..36])
-        .collect::<Vec<_>>(),
-        [
-            "-- CONFLICT {\"action\":\"U\",\"schema\":\"pub",
-            "-- CONFLICT {\"action\":\"D\",\"schema\":\"pub",
-            "-- CONFLICT {\"action\":\"U\",\"schema\":\"pub",
-        ]
-    );
+    let lines = of_text(&[
+        "table public.none: UPDATE: a[integer]:1",
+        "table public.none: DELETE: (no-tuple-data)",
+        "table public.unknown: UPDATE: a[integer]:1",
+    ]);
+    assert_eq!(lines.len(), 3);
+    for (line, action) in lines.iter().zip(["U", "D", "U"]) {
+        let start = format!("-- CONFLICT {{\"action\":\"{action}\",\"schema\":\"public\"");
+        assert!(line.starts_with(&start), "{line}");
+    }
 }
 
 #[test]
@@ -233,6 +228,7 @@ fn a_file_appears_whole_and_tells_the_ends_of_its_transactions() {
     let options = Options {
         tables: &known,
         keep_no_op: false,
+        endpos: crate::units::Lsn::UNSET,
     };
     let row =
         r#"{"action":"I","xid":"0","lsn":"0/1","message":"table public.t: INSERT: id[integer]:1"}"#;

@@ -1,0 +1,444 @@
+//! SQL lines into the target, exactly once.
+//!
+//! Runs in the apply process, and in the main program for `stream apply` and `stream catchup`. Reads SQL
+//! files or a pipe, writes the target. Which transactions are applied is decided by their end LSN and
+//! by what the target's replication origin says; nothing else is believed, no file name, no xid.
+//!
+//! ```text
+//! input.rs -> line.rs -> assemble.rs -> plan.rs (net.rs, render.rs, target.rs) -> engine.rs -> target
+//! ```
+
+mod assemble;
+mod conflict;
+mod draft;
+mod engine;
+mod files;
+mod group;
+mod input;
+mod line;
+mod net;
+mod plan;
+mod recognize;
+mod redo;
+mod registry;
+mod render;
+mod session;
+mod target;
+mod values;
+mod watch;
+
+pub use engine::Figures;
+
+use super::files::CdcDir;
+use super::source_table::SourceTables;
+use crate::conninfo::ConnInfo;
+use crate::error::{Context, Error, Kind, Result};
+use crate::logging;
+use crate::pg::retry::{Retry, policy};
+use crate::pg::{Link, application_name, endpoint};
+use crate::units::{Lsn, Side};
+use crate::wire::stop_requested;
+use assemble::{Assembler, Event};
+use engine::{Engine, Verdict};
+use files::SqlFiles;
+use input::Input;
+use line::Meta;
+use session::Sessions;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use watch::Watch;
+
+/// How long a pipe is waited for before other things are looked at.
+const IDLE_MS: u16 = 100;
+/// Time between two transactions that only move the origin on.
+const ADVANCE_EVERY: Duration = Duration::from_secs(10);
+/// How often the connection may be lost without any progress in between.
+const ATTEMPTS_MAX: u32 = 10;
+
+/// How to apply.
+#[derive(Clone, Debug)]
+pub struct ApplySettings {
+    /// Connection string of the target.
+    pub target: String,
+    /// Name of the replication origin.
+    pub origin: String,
+    /// Where to stop; unset: as the sentinel says, else never.
+    pub endpos: Lsn,
+    /// The folder of change data.
+    pub cdc: CdcDir,
+    /// The ledger with the sentinel; none for `stream apply`, which waits for nobody.
+    pub ledger: Option<PathBuf>,
+}
+
+/// How applying ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The endpos is reached: all that ends up to it is applied.
+    Drained,
+    /// There was no further line.
+    EndOfInput,
+    /// A signal came.
+    Stopped,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// How it ended.
+    pub ended: Ended,
+    /// What the origin says now.
+    pub progress: Lsn,
+    /// Figures of this run.
+    pub figures: Figures,
+}
+
+/// What is applied.
+enum What {
+    File(PathBuf),
+    Pipe(Option<OwnedFd>),
+    Folder,
+}
+
+/// Applies one SQL file.
+pub fn apply_file(
+    settings: &ApplySettings,
+    path: PathBuf,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Applied> {
+    Run::new(settings, What::File(path), env)?.run()
+}
+
+/// Applies what comes through a pipe, such as standard input.
+pub fn apply_pipe(
+    settings: &ApplySettings,
+    pipe: OwnedFd,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Applied> {
+    Run::new(settings, What::Pipe(Some(pipe)), env)?.run()
+}
+
+/// Applies the SQL files of the folder of change data, up to the last one that is there.
+pub fn catchup(settings: &ApplySettings, env: &dyn Fn(&str) -> Option<String>) -> Result<Applied> {
+    Run::new(settings, What::Folder, env)?.run()
+}
+
+/// One run.
+struct Run<'a> {
+    settings: &'a ApplySettings,
+    link: Link,
+    what: What,
+    watch: Watch,
+    figures: Figures,
+    keepalive: Option<Meta>,
+    advanced: Option<Instant>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        settings: &'a ApplySettings,
+        what: What,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self> {
+        let conn = ConnInfo::parse(&settings.target, env)
+            .context(|| "reading option --target".to_owned())?;
+        for secret in conn.secrets() {
+            logging::register_secret(&secret);
+        }
+        if let Some(recorded) = settings.cdc.read_origin()?
+            && recorded != settings.origin
+        {
+            return Err(Error::bad_state(format!(
+                "the work directory was set up with replication origin \"{recorded}\", not \"{}\"",
+                settings.origin
+            ))
+            .hint("Give the same --origin, or another work directory."));
+        }
+        let watch = Watch::open(settings.ledger.as_deref())?;
+        let side = Side::Target;
+        let (session, pin) = endpoint::find(&conn, side, &application_name("apply"))?;
+        session.close();
+        Ok(Self {
+            settings,
+            link: Link { conn, pin, side },
+            what,
+            watch,
+            figures: Figures::default(),
+            keepalive: None,
+            advanced: None,
+        })
+    }
+
+    fn run(mut self) -> Result<Applied> {
+        if self.settings.endpos.is_set() {
+            self.watch.set_endpos(self.settings.endpos)?;
+        }
+        if !self.watch.wait_for_apply()? {
+            let stopped = stop_requested();
+            return Ok(Applied {
+                ended: if stopped {
+                    Ended::Stopped
+                } else {
+                    Ended::Drained
+                },
+                progress: Lsn::UNSET,
+                figures: self.figures,
+            });
+        }
+        let former = self.watch.status()?.apply_backend;
+        let former = (former != 0).then_some(former);
+        let (sessions, progress) = Sessions::open(&self.link, &self.settings.origin, former)?;
+        self.check_progress(progress)?;
+        self.attempts(sessions, progress)
+    }
+
+    /// The target must not be older than what was confirmed to the source, or than our files.
+    fn check_progress(&self, progress: Lsn) -> Result<()> {
+        let origin = &self.settings.origin;
+        let slot = self
+            .settings
+            .cdc
+            .read_slot()?
+            .map_or(Lsn::UNSET, |slot| slot.lsn);
+        let pruned = self.watch.status()?.pruned_through;
+        for (least, what) in [
+            (slot, "where the replication slot begins"),
+            (pruned, "up to where files of applied changes were removed"),
+        ] {
+            if progress < least {
+                return Err(Error::bad_state(format!(
+                    "replication origin \"{origin}\" says {progress}, which lies before {least}, {what}"
+                ))
+                .detail("Changes in between are not in the files any more, or never were.")
+                .hint("The target is another one, or was restored from a backup: begin anew."));
+            }
+        }
+        log::info!(
+            "Setting up previous LSN from replication origin \"{origin}\" progress at {progress}"
+        );
+        Ok(())
+    }
+
+    /// Applies, and takes up again after a lost connection what can be read again.
+    fn attempts(&mut self, sessions: Sessions, progress: Lsn) -> Result<Applied> {
+        let (mut sessions, mut progress, mut attempts) = (sessions, progress, 0);
+        loop {
+            let backend = sessions.backend.pid;
+            self.watch.note_backend(backend)?;
+            let source = SourceTables::load(self.settings.cdc.top())?;
+            let mut engine = Engine::new(sessions, source, progress);
+            let done = self.attempt(&mut engine);
+            self.add(&engine);
+            let error = match done {
+                Ok(ended) => return self.end(engine, ended),
+                Err(error) => error,
+            };
+            let again = error.is_transient() || policy(&error) == Retry::Backoff;
+            if matches!(error.kind(), Kind::Stopped(_)) || stop_requested() {
+                return Ok(Applied {
+                    ended: Ended::Stopped,
+                    progress: engine.progress,
+                    figures: self.figures,
+                });
+            }
+            if !again || matches!(self.what, What::Pipe(_)) {
+                return Err(error);
+            }
+            attempts = if engine.progress > progress {
+                1
+            } else {
+                attempts + 1
+            };
+            if attempts > ATTEMPTS_MAX {
+                return Err(error.context(format!(
+                    "after {ATTEMPTS_MAX} attempts without any progress"
+                )));
+            }
+            log::warn!("Lost the target, taking up again: {error}");
+            drop(engine);
+            (sessions, progress) = session::reopen(&self.link, &self.settings.origin, backend)?;
+        }
+    }
+
+    fn add(&mut self, engine: &Engine) {
+        self.figures.transactions += engine.figures.transactions;
+        self.figures.rows += engine.figures.rows;
+        self.figures.commits += engine.figures.commits;
+        self.figures.redone += engine.figures.redone;
+    }
+
+    fn end(&mut self, mut engine: Engine, ended: Ended) -> Result<Applied> {
+        let progress = engine.sessions.progress(&self.settings.origin)?;
+        self.watch.publish(progress)?;
+        if ended == Ended::Drained {
+            let endpos = self.endpos()?;
+            self.watch.drained(endpos, progress)?;
+        }
+        log::info!(
+            "Applied {} transactions in {} commits; replication origin \"{}\" is at {progress}",
+            self.figures.transactions,
+            self.figures.commits,
+            self.settings.origin
+        );
+        Ok(Applied {
+            ended,
+            progress,
+            figures: self.figures,
+        })
+    }
+
+    fn endpos(&self) -> Result<Lsn> {
+        let wanted = self.watch.endpos()?;
+        Ok(if wanted.is_set() {
+            wanted
+        } else {
+            self.settings.endpos
+        })
+    }
+
+    fn attempt(&mut self, engine: &mut Engine) -> Result<Ended> {
+        let endpos = self.endpos()?;
+        if endpos.is_set() && engine.progress >= endpos {
+            log::info!(
+                "Current endpos {endpos} was previously reached at {}",
+                engine.progress
+            );
+            return Ok(Ended::Drained);
+        }
+        let cdc = self.settings.cdc.clone();
+        let mut files = SqlFiles::new(&cdc);
+        let input = match &mut self.what {
+            What::File(path) => Some(Input::file(path)?),
+            What::Pipe(pipe) => pipe.take().map(Input::pipe),
+            What::Folder => files.first(engine.progress)?,
+        };
+        let Some(input) = input else {
+            log::info!("There is no SQL file to apply yet");
+            return Ok(Ended::EndOfInput);
+        };
+        let mut assembler = Assembler::new(input, engine.progress, endpos);
+        let done = self.drive(engine, &mut assembler, &mut files);
+        if assembler.skipped > 0 {
+            log::info!(
+                "Skipped {} transactions that were applied before",
+                assembler.skipped
+            );
+        }
+        done.map_err(|verdict| match verdict {
+            Verdict::Failed(error) => error,
+            Verdict::Conflict(conflict) => {
+                if let Err(error) = conflict.write_down(Some(&cdc)) {
+                    logging::report_error(&error, false);
+                }
+                conflict.error()
+            }
+        })
+    }
+
+    fn drive(
+        &mut self,
+        engine: &mut Engine,
+        assembler: &mut Assembler,
+        files: &mut SqlFiles<'_>,
+    ) -> std::result::Result<Ended, Verdict> {
+        loop {
+            match assembler.next()? {
+                Event::Group(group) => engine.submit(*group, &assembler.statements)?,
+                Event::Void => engine.void(&assembler.statements)?,
+                Event::Keepalive(meta) => {
+                    self.keepalive = Some(meta);
+                    let recently = self.advanced.is_some_and(|at| at.elapsed() < ADVANCE_EVERY);
+                    if !recently {
+                        self.advance(engine, assembler, false)?;
+                    }
+                }
+                Event::Idle => {
+                    engine.settle(&assembler.statements)?;
+                    if !assembler.is_open() {
+                        engine.finish(&assembler.statements, false)?;
+                    }
+                    assembler.input().wait(IDLE_MS);
+                }
+                Event::EndOfFile(next) => {
+                    if let Some(ended) = self.end_of_file(engine, assembler, (files, next))? {
+                        return Ok(ended);
+                    }
+                }
+                Event::Stop(why) => {
+                    self.advance(engine, assembler, true)?;
+                    log::info!("{why}");
+                    return Ok(Ended::Drained);
+                }
+            }
+            if stop_requested() {
+                if !assembler.is_open() {
+                    engine.finish(&assembler.statements, true)?;
+                }
+                return Ok(Ended::Stopped);
+            }
+            if self.watch.is_due() {
+                self.look(engine, assembler)?;
+            }
+        }
+    }
+
+    /// Commits all that is complete, and moves the origin on to the last keepalive.
+    fn advance(
+        &mut self,
+        engine: &mut Engine,
+        assembler: &Assembler,
+        durably: bool,
+    ) -> std::result::Result<(), Verdict> {
+        engine.finish(&assembler.statements, durably)?;
+        if let Some(meta) = self.keepalive.take() {
+            engine.advance(&meta)?;
+            self.advanced = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn end_of_file(
+        &mut self,
+        engine: &mut Engine,
+        assembler: &mut Assembler,
+        (files, next): (&mut SqlFiles<'_>, Option<Lsn>),
+    ) -> std::result::Result<Option<Ended>, Verdict> {
+        let name = assembler.input().name.clone();
+        log::debug!("Read {} lines in file \"{name}\"", assembler.input().number);
+        if let (What::Folder, Some(lsn)) = (&self.what, next)
+            && let Some(input) = files.next(lsn)?
+        {
+            assembler.open_next(input);
+            return Ok(None);
+        }
+        if assembler.is_open() {
+            log::info!(
+                "The last transaction of \"{name}\" is not complete there: it is not applied"
+            );
+            engine.void(&assembler.statements)?;
+        }
+        self.advance(engine, assembler, true)?;
+        log::info!("Reached end of file \"{name}\" at {}.", engine.progress);
+        Ok(Some(Ended::EndOfInput))
+    }
+
+    /// Publishes how far it is, and waits where applying was forbidden in between.
+    fn look(
+        &mut self,
+        engine: &mut Engine,
+        assembler: &mut Assembler,
+    ) -> std::result::Result<(), Verdict> {
+        let (endpos, apply) = self
+            .watch
+            .look(&mut engine.sessions, &self.settings.origin)?;
+        if endpos != assembler.endpos && (endpos.is_set() || !self.settings.endpos.is_set()) {
+            log::info!("endpos is now set to {endpos}");
+            assembler.endpos = endpos;
+        }
+        if !apply && !assembler.is_open() {
+            engine.finish(&assembler.statements, false)?;
+            self.watch.wait_for_apply()?;
+        }
+        Ok(())
+    }
+}

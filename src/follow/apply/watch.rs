@@ -1,0 +1,155 @@
+//! What apply tells and is told through the sentinel: how far it is, where to stop, whether to go on.
+//!
+//! Runs in the apply process. Reads and writes the ledger at most once a second; what it publishes is
+//! durable on the target. Without a ledger, as in `stream apply`, there is nothing to tell.
+
+use super::session::Sessions;
+use crate::catalog::sentinel::{Position, advance};
+use crate::catalog::{CdcStatus, Ledger, Sentinel};
+use crate::error::Result;
+use crate::sys::clock::nap;
+use crate::units::Lsn;
+use crate::wire::stop_requested;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Time between two looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// Time between two looks while nothing may be applied.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// The sentinel, if there is one.
+pub(super) struct Watch {
+    ledger: Option<Ledger>,
+    last: Instant,
+    published: Lsn,
+}
+
+impl Watch {
+    /// Opens the ledger, which must have a sentinel then.
+    pub(super) fn open(ledger: Option<&Path>) -> Result<Self> {
+        let ledger = ledger.map(Ledger::open).transpose()?;
+        if let Some(ledger) = &ledger {
+            Sentinel::must_read(ledger.connection())?;
+        }
+        Ok(Self {
+            ledger,
+            last: Instant::now(),
+            published: Lsn::UNSET,
+        })
+    }
+
+    fn sentinel(&self) -> Result<Option<Sentinel>> {
+        match &self.ledger {
+            None => Ok(None),
+            Some(ledger) => Sentinel::must_read(ledger.connection()).map(Some),
+        }
+    }
+
+    /// Where to stop, as the sentinel says; unset without one.
+    pub(super) fn endpos(&self) -> Result<Lsn> {
+        Ok(self.sentinel()?.map_or(Lsn::UNSET, |one| one.endpos))
+    }
+
+    /// Writes the endpos of the command line down.
+    pub(super) fn set_endpos(&mut self, endpos: Lsn) -> Result<()> {
+        let Some(ledger) = &mut self.ledger else {
+            return Ok(());
+        };
+        let before = Sentinel::set_endpos(ledger, endpos)?;
+        if before != endpos && before.is_set() {
+            log::warn!(
+                "Sentinel endpos was {before} and is now updated to --endpos option {endpos}"
+            );
+        }
+        Ok(())
+    }
+
+    /// What an earlier run told of its session, and up to where files may be gone.
+    pub(super) fn status(&self) -> Result<CdcStatus> {
+        match &self.ledger {
+            None => Ok(CdcStatus::default()),
+            Some(ledger) => CdcStatus::read(ledger.connection()),
+        }
+    }
+
+    /// Tells which backend applies.
+    pub(super) fn note_backend(&mut self, pid: i32) -> Result<()> {
+        match &mut self.ledger {
+            None => Ok(()),
+            Some(ledger) => CdcStatus::set_apply_backend(ledger, pid),
+        }
+    }
+
+    /// Waits until changes may be applied; false when a signal came first, or when nothing is left to do.
+    pub(super) fn wait_for_apply(&self) -> Result<bool> {
+        let mut said = false;
+        loop {
+            let Some(sentinel) = self.sentinel()? else {
+                return Ok(true);
+            };
+            if sentinel.endpos.is_set() && sentinel.endpos <= sentinel.replay_lsn {
+                log::info!(
+                    "Current endpos {} was previously reached at {}",
+                    sentinel.endpos,
+                    sentinel.replay_lsn
+                );
+                return Ok(false);
+            }
+            if sentinel.apply {
+                if said {
+                    log::info!("The pgcopydb sentinel has enabled applying changes");
+                }
+                return Ok(true);
+            }
+            if !said {
+                said = true;
+                log::info!("Waiting until the pgcopydb sentinel apply is enabled");
+            }
+            if stop_requested() {
+                log::info!(
+                    "Apply process received a shutdown signal while waiting for apply mode, quitting now"
+                );
+                return Ok(false);
+            }
+            nap(WAIT);
+        }
+    }
+
+    /// Whether it is time for another look.
+    pub(super) fn is_due(&self) -> bool {
+        self.ledger.is_some() && self.last.elapsed() >= EVERY
+    }
+
+    /// Publishes what is durable, and reads what is wanted: the endpos, and whether to apply.
+    pub(super) fn look(&mut self, sessions: &mut Sessions, origin: &str) -> Result<(Lsn, bool)> {
+        self.last = Instant::now();
+        if self.ledger.is_some() {
+            let reached = sessions.durable_progress(origin)?;
+            self.publish(reached)?;
+        }
+        Ok(self
+            .sentinel()?
+            .map_or((Lsn::UNSET, true), |one| (one.endpos, one.apply)))
+    }
+
+    /// Publishes a position that is durable on the target.
+    pub(super) fn publish(&mut self, reached: Lsn) -> Result<()> {
+        if let Some(ledger) = &mut self.ledger
+            && reached > self.published
+        {
+            advance(ledger, &[(Position::Replay, reached)])?;
+            self.published = reached;
+        }
+        Ok(())
+    }
+
+    /// Notes that all up to the endpos has been applied.
+    pub(super) fn drained(&mut self, endpos: Lsn, progress: Lsn) -> Result<()> {
+        if let Some(ledger) = &mut self.ledger {
+            CdcStatus::set_drained(ledger, endpos)?;
+        }
+        // Scripts compare it with the endpos, which need not be the end of a transaction.
+        self.publish(progress.max(endpos))
+    }
+}
