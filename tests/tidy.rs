@@ -64,9 +64,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
 ];
 
 /// `report` prints what the catalog holds and what was looked at, and knows nothing else above the ground.
-const REPORT_MAY_USE: &[&str] = &[
-    "error", "logging", "units", "sys", "catalog", "inspect", "pg",
-];
+const REPORT_MAY_USE: &[&str] = &["error", "logging", "units", "sys", "catalog", "inspect"];
 
 /// What a person sees at the top; CHANGELOG.md may be there.
 const TOP_LEVEL: &[&str] = &[
