@@ -10,6 +10,7 @@
 )]
 #![allow(dead_code, reason = "support offers more than the tests of today use")]
 
+mod all_databases;
 mod check;
 mod cli;
 mod clone;

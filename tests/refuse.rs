@@ -238,9 +238,12 @@ fn what_is_not_there_yet_is_refused_by_name() {
     pair.clone(&work, &["--follow"])
         .exits(1)
         .says(&["--follow", "not supported yet"]);
-    pair.clone(&work, &["--all-databases"])
+    pair.clone(&work, &["--all-databases", "--follow"])
         .exits(1)
-        .says(&["--all-databases", "not supported yet"]);
+        .says(&["--all-databases", "--follow"]);
+    pair.clone(&work, &["--all-databases", "--snapshot", "x"])
+        .exits(1)
+        .says(&["--snapshot cannot be used with --all-databases"]);
 }
 
 /// A pair whose source is read by that role.

@@ -104,7 +104,9 @@ impl CloneHost {
             Role::Progress => {
                 Box::new(move |leaf| draw(&means.layout.ledger(), &|limit| leaf.nap(limit)))
             }
-            Role::Prepare => return Err(Error::internal("prepare needs no facts")),
+            Role::Prepare | Role::Databases => {
+                return Err(Error::internal("a process that has no place here"));
+            }
         })
     }
 }

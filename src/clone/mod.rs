@@ -4,11 +4,13 @@
 //! their bodies where these are more than a job of their own. [`run`] is called in the supervisor.
 
 mod archive;
+mod databases;
 mod dry_run;
 mod entrywise;
 mod facts;
 mod filters;
 mod host;
+mod instance;
 mod newcomers;
 mod post_data;
 mod pre_data;
@@ -22,21 +24,23 @@ mod stages;
 mod survey;
 
 pub use crate::check::{FollowChoices, Verdict};
+pub use databases::{Database, databases};
 pub use dry_run::Preview;
 pub use settings::{CloneSettings, FormatChoice, Switches};
 pub use stages::{Choices, Stages};
 
 use crate::catalog::{Ledger, Run, Step};
 use crate::conninfo::ConnInfo;
-use crate::error::{Context, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::logging;
 use crate::queue::Bell;
 use crate::supervisor;
 use crate::sys::signal;
-use crate::workdir::{Claim, Layout, Remains};
+use crate::workdir::{Claim, Intent, Layout, Remains};
 use crate::worker::Bells;
 use host::CloneHost;
 use prepare::PrepareInput;
+use requirements::Requirement;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -61,21 +65,67 @@ pub fn check(
 /// Draws the progress line from a ledger until its nap fails: given by the face of the program.
 pub type DrawProgress = fn(&Path, &dyn Fn(Duration) -> Result<()>) -> Result<()>;
 
-/// Clones a database. Blocks until every process of the run has ended. The ledger of the work
-/// directory then holds the figures; the caller prints them. `env` looks up environment variables,
-/// secrets among them.
+/// Clones a database, or all of them. Blocks until every process of the run has ended. The ledger of the
+/// work directory, or those of the databases' own, then hold the figures; the caller prints them. `env` looks up
+/// environment variables, secrets among them.
 pub fn run(
     settings: &CloneSettings,
     env: &dyn Fn(&str) -> Option<String>,
     draw: DrawProgress,
 ) -> Result<()> {
-    let since = Instant::now();
     let source = connection(&settings.source, env, "source")?;
     let target = connection(&settings.target, env, "target")?;
     let requirements = match &settings.requirements {
         Some(path) => requirements::read(path)?,
         None => Vec::new(),
     };
+    if settings.switches.all_databases {
+        all(settings, source, target, &requirements, draw)
+    } else {
+        one(settings, source, target, requirements, draw)
+    }
+}
+
+/// Clones all databases.
+fn all(
+    settings: &CloneSettings,
+    source: ConnInfo,
+    target: ConnInfo,
+    requirements: &[Requirement],
+    draw: DrawProgress,
+) -> Result<()> {
+    let since = Instant::now();
+    let claim = Claim::take(Layout::new(settings.dir.clone()), settings.intent)?;
+    if settings.intent == Intent::Resume && !settings.switches.not_consistent {
+        return Err(Error::bad_args(
+            "with --all-databases, option --resume needs --not-consistent",
+        )
+        .hint("The snapshots of the databases ended with the run that made them."));
+    }
+    signal::install()?;
+    let input = PrepareInput {
+        settings: settings.clone(),
+        source,
+        target,
+        layout: claim.layout.clone(),
+        uuid: claim.marker.uuid.clone(),
+    };
+    let (begun, result) = instance::run(&input, requirements, draw);
+    if let Some(run) = begun {
+        close(&claim.layout, run, elapsed_ms(since), &result)?;
+    }
+    result
+}
+
+/// Clones one database into the work directory of the settings.
+fn one(
+    settings: &CloneSettings,
+    source: ConnInfo,
+    target: ConnInfo,
+    requirements: Vec<Requirement>,
+    draw: DrawProgress,
+) -> Result<()> {
+    let since = Instant::now();
     let claim = Claim::take(Layout::new(settings.dir.clone()), settings.intent)?;
     let snapshot = prepare::refuse_resume_without_snapshot(settings, &claim)?;
     signal::install()?;
@@ -113,17 +163,16 @@ pub fn run(
         );
     }
     if let Some(prepared) = &host.prepared {
-        let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-        close(
-            &claim.layout,
-            Run {
-                id: prepared.run_id,
-            },
-            elapsed_ms,
-            &result,
-        )?;
+        let run = Run {
+            id: prepared.run_id,
+        };
+        close(&claim.layout, run, elapsed_ms(since), &result)?;
     }
     result
+}
+
+fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(0)
 }
 
 fn connection(text: &str, env: &dyn Fn(&str) -> Option<String>, side: &str) -> Result<ConnInfo> {

@@ -214,7 +214,7 @@ impl Seen {
     }
 }
 
-fn setup_of(input: &PrepareInput, source: &ServerFacts, target: &ServerFacts) -> Setup {
+pub(super) fn setup_of(input: &PrepareInput, source: &ServerFacts, target: &ServerFacts) -> Setup {
     Setup {
         uuid: input.uuid.clone(),
         source_uri: input.source.safe_uri(),
@@ -231,7 +231,7 @@ fn setup_of(input: &PrepareInput, source: &ServerFacts, target: &ServerFacts) ->
 }
 
 /// Refuses a work directory that was used, unless the user said what to do with it.
-fn refuse_used(ledger: &Ledger, settings: &CloneSettings) -> Result<()> {
+pub(super) fn refuse_used(ledger: &Ledger, settings: &CloneSettings) -> Result<()> {
     let past = Run::past(ledger)?;
     let dir = settings.dir.display();
     match (past, settings.intent) {

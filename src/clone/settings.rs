@@ -60,6 +60,8 @@ pub struct Switches {
     pub skip_vacuum: bool,
     /// `--skip-db-properties`.
     pub skip_db_properties: bool,
+    /// `--all-databases`.
+    pub all_databases: bool,
     /// `--fail-fast`.
     pub fail_fast: bool,
     /// `--json`.
@@ -128,14 +130,17 @@ impl CloneSettings {
     /// The options that decide what is copied, which a resumed run must repeat; JSON, stable order.
     pub(super) fn lasting_options(&self) -> String {
         let s = &self.switches;
-        serde_json::json!({
+        let mut options = serde_json::json!({
             "no-owner": s.no_owner, "no-acl": s.no_acl, "no-comments": s.no_comments,
             "no-tablespaces": s.no_tablespaces, "skip-large-objects": s.skip_blobs,
             "skip-extensions": s.skip_extensions, "skip-ext-comments": s.skip_ext_comments,
             "skip-collations": s.skip_collations, "skip-vacuum": s.skip_vacuum,
             "skip-db-properties": s.skip_db_properties,
-        })
-        .to_string()
+        });
+        if s.all_databases {
+            options["all-databases"] = true.into();
+        }
+        options.to_string()
     }
 
     /// The filters in one spelling; empty without.

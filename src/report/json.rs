@@ -3,6 +3,7 @@
 //! Runs in the main program. Pure: figures in, text out. Keys are those of the existing program, which
 //! people's scripts read; new ones are only added.
 
+use super::all::Together;
 use super::summary::{Build, Summary, TableFigures};
 use crate::error::{Error, Result};
 use crate::units::{pretty_bytes, pretty_ms, pretty_rate};
@@ -23,8 +24,35 @@ pub enum Outcome {
 
 /// The document, indented, with a final newline.
 pub fn json(summary: &Summary, outcome: Outcome) -> Result<String> {
+    pretty(&document(summary, outcome))
+}
+
+/// The document of all databases of a cluster: sums at the top, each database with its tables below.
+pub fn json_of_all(all: &Together, outcome: Outcome) -> Result<String> {
+    let mut whole = document(&all.sums, outcome);
+    if let Some(keys) = whole.as_object_mut() {
+        keys.remove("tables");
+    }
+    whole["databases"] = all
+        .databases
+        .iter()
+        .map(|(name, summary)| {
+            let one = document(summary, outcome);
+            object!({
+                "database": name,
+                "duration": one["duration"],
+                "steps": one["steps"],
+                "tables": one["tables"],
+                "notices": one["notices"],
+            })
+        })
+        .collect();
+    pretty(&whole)
+}
+
+fn document(summary: &Summary, outcome: Outcome) -> Value {
     let workers = summary.workers;
-    let document = object!({
+    object!({
         "format": FORMAT,
         "version": env!("CARGO_PKG_VERSION"),
         "result": match outcome { Outcome::Done => "done", Outcome::Flawed => "flawed" },
@@ -50,8 +78,7 @@ pub fn json(summary: &Summary, outcome: Outcome) -> Result<String> {
             "topic": topic,
             "line": line,
         })).collect::<Vec<Value>>(),
-    });
-    pretty(&document)
+    })
 }
 
 /// A document, indented as people's scripts know it, with a final newline.

@@ -4,6 +4,7 @@
 //! Runs in the main program, and in the progress leaf. Reads the ledger only, and
 //! writes nothing but the progress line; the caller prints the texts.
 
+mod all;
 mod figures;
 mod json;
 pub mod list;
@@ -13,8 +14,9 @@ pub mod status;
 mod summary;
 mod table;
 
+pub use all::{Together, text_of_all};
 pub use figures::{AtWork, Figures, IndexAtWork, Progress, TableAtWork};
-pub use json::{Outcome, json, pretty};
+pub use json::{Outcome, json, json_of_all, pretty};
 pub use progress::{Tracker, draw_loop, render};
 pub use summary::{Build, StepFigures, Summary, TableFigures, Workers};
 pub use table::{steps, text};

@@ -54,11 +54,25 @@ fn cells(table: &TableFigures) -> [String; 8] {
 
 /// The table of tables; nothing when there is none.
 fn tables(tables: &[TableFigures]) -> String {
-    if tables.is_empty() {
+    let rows: Vec<Vec<String>> = tables.iter().map(|table| cells(table).to_vec()).collect();
+    grid(&HEADINGS, &rows)
+}
+
+/// The same for tables of several databases, whose names stand first.
+pub(super) fn tables_of_all(tables: &[(&str, &TableFigures)]) -> String {
+    let rows: Vec<Vec<String>> = tables
+        .iter()
+        .map(|(database, table)| [vec![(*database).to_owned()], cells(table).to_vec()].concat())
+        .collect();
+    grid(&[&["Database"][..], &HEADINGS[..]].concat(), &rows)
+}
+
+/// Rows under headings, right-aligned; nothing when there is none.
+fn grid(headings: &[&str], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
         return String::new();
     }
-    let rows: Vec<[String; 8]> = tables.iter().map(cells).collect();
-    let widths: Vec<usize> = HEADINGS
+    let widths: Vec<usize> = headings
         .iter()
         .enumerate()
         .map(|(column, heading)| {
@@ -75,8 +89,8 @@ fn tables(tables: &[TableFigures]) -> String {
         padded.join(" | ")
     };
     let dashes: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-    let mut out = format!("\n{} \n{}\n", line(&HEADINGS), dashes.join("-+-"));
-    for row in &rows {
+    let mut out = format!("\n{} \n{}\n", line(headings), dashes.join("-+-"));
+    for row in rows {
         let cells: Vec<&str> = row.iter().map(String::as_str).collect();
         out.push_str(&line(&cells));
         out.push('\n');
@@ -122,7 +136,7 @@ pub fn steps(steps: &[StepFigures]) -> String {
 }
 
 /// What a person must be told; nothing when there is nothing.
-fn notices(notices: &[(String, String)]) -> String {
+pub(super) fn notices(notices: &[(String, String)]) -> String {
     if notices.is_empty() {
         return String::new();
     }

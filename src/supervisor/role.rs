@@ -9,6 +9,8 @@ pub enum Role {
     Prepare,
     /// Copies roles.
     Roles,
+    /// Makes the databases of a cluster.
+    Databases,
     /// Exports the snapshot and holds its transaction open.
     Snapshot,
     /// Reads the source's catalogs into the ledger.
@@ -41,6 +43,7 @@ impl Role {
         match self {
             Self::Prepare => "prepare",
             Self::Roles => "copy roles",
+            Self::Databases => "create databases",
             Self::Snapshot => "snapshot holder",
             Self::Fetch => "fetch catalogs",
             Self::Dump => "dump schema",
@@ -61,6 +64,7 @@ impl Role {
         match self {
             Self::Prepare => "prepare",
             Self::Roles => "roles",
+            Self::Databases => "databases",
             Self::Snapshot => "snapshot",
             Self::Fetch => "fetch",
             Self::Dump => "dump",

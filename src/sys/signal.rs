@@ -4,7 +4,7 @@
 //! children, who start with clean flags.
 
 use crate::error::{Error, Result};
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 static FIRST: AtomicI32 = AtomicI32::new(0);
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -12,8 +12,13 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// Signals that ask a run to stop.
 pub const STOP_SIGNALS: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT];
 
-/// Starts counting. Errors: the system refuses a handler.
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// Starts counting, once for all. Errors: the system refuses a handler.
 pub fn install() -> Result<()> {
+    if INSTALLED.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
     for signal in STOP_SIGNALS {
         // SAFETY: the handler only touches atomics, which is safe in a signal handler.
         let installed = unsafe {

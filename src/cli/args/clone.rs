@@ -88,6 +88,9 @@ pub(in crate::cli) struct WorkArgs {
     reason = "one field for each switch that can be typed"
 )]
 pub(in crate::cli) struct WhatArgs {
+    /// Clone every database of the cluster, and its roles
+    #[arg(long, conflicts_with = "follow")]
+    pub(in crate::cli) all_databases: bool,
     /// Drop the objects on the target first, when they exist
     #[arg(long, short_alias = 'c')]
     pub(in crate::cli) drop_if_exists: bool,
@@ -170,8 +173,6 @@ pub(in crate::cli) struct RunArgs {
     reason = "one field for each switch that can be typed"
 )]
 pub(in crate::cli) struct NotYet {
-    #[arg(long, hide = true)]
-    all_databases: bool,
     #[arg(long, short_alias = 'f', hide = true)]
     follow: bool,
     #[arg(long, short_alias = 'p', hide = true)]
@@ -205,7 +206,6 @@ impl NotYet {
     pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
         [
             ("--follow", self.follow),
-            ("--all-databases", self.all_databases),
             ("--plugin", self.plugin.is_some()),
             (
                 "--wal2json-numeric-as-string",

@@ -8,7 +8,7 @@ use super::super::resolve::{self, Resolved, Surroundings};
 use super::super::{Call, CloneSettings, announce, output};
 use crate::catalog::{Ledger, PastRun, Run};
 use crate::error::{Error, Kind, Result};
-use crate::report::{Outcome, Summary};
+use crate::report::{Outcome, Summary, Together};
 use crate::workdir::Layout;
 
 /// Runs the command. Errors: those of the settings, of the clone, of printing.
@@ -60,7 +60,6 @@ fn reached_the_end(settings: &CloneSettings, error: Option<&Error>) -> bool {
 
 fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> {
     let layout = Layout::new(settings.dir.clone());
-    let ledger = Ledger::open_read_only(&layout.ledger())?;
     let workers = crate::report::Workers {
         table: settings.table_jobs,
         index: settings.index_jobs,
@@ -72,13 +71,22 @@ fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> 
             settings.table_jobs
         },
     };
-    let summary = Summary::read(&ledger, workers)?;
-    drop(ledger);
+    let read = |layout: &Layout| -> Result<Summary> {
+        Summary::read(&Ledger::open_read_only(&layout.ledger())?, workers)
+    };
+    let summary = read(&layout)?;
     let outcome = if error.is_some() {
         Outcome::Flawed
     } else {
         Outcome::Done
     };
+    if settings.switches.all_databases {
+        let of_each: Result<Vec<(String, Summary)>> = crate::clone::databases(&layout)?
+            .iter()
+            .map(|database| Ok((database.name.clone(), read(&database.layout(&layout))?)))
+            .collect();
+        return print_all(settings, &Together::of(of_each?, summary), outcome);
+    }
     let document = crate::report::json(&summary, outcome)?;
     layout.write_file(&layout.summary(), document.as_bytes())?;
     let total = summary.total_ms();
@@ -95,6 +103,27 @@ fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> 
         output::to_stdout(&document)
     } else {
         output::to_stdout(&crate::report::text(&summary))
+    }
+}
+
+/// The same for all databases.
+fn print_all(settings: &CloneSettings, all: &Together, outcome: Outcome) -> Result<()> {
+    let layout = Layout::new(settings.dir.clone());
+    let document = crate::report::json_of_all(all, outcome)?;
+    layout.write_file(&layout.summary(), document.as_bytes())?;
+    log::info!(
+        "All steps are now done, {} elapsed",
+        crate::units::pretty_ms(all.sums.total_ms())
+    );
+    log::info!(
+        "Printing summary for {} databases and {} tables",
+        all.databases.len(),
+        all.table_count()
+    );
+    if settings.switches.json {
+        output::to_stdout(&document)
+    } else {
+        output::to_stdout(&crate::report::text_of_all(all))
     }
 }
 

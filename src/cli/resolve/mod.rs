@@ -112,6 +112,7 @@ pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resol
         cmdline: around.cmdline.clone(),
     };
     check_requirements(&settings)?;
+    check_all_databases(&settings)?;
     let warnings = warnings(&settings);
     Ok(Resolved {
         settings,
@@ -174,6 +175,7 @@ fn switches(
             "PGCOPYDB_DROP_IF_EXISTS",
             what.drop_if_exists,
         )?,
+        all_databases: what.all_databases,
         roles: what.roles,
         no_role_passwords: what.no_role_passwords,
         no_owner: what.no_owner,
@@ -237,6 +239,26 @@ pub(super) fn default_dir(environment: &Environment) -> PathBuf {
     temporary
         .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
         .join("pgcopydb")
+}
+
+/// Refuses options that are about one database.
+fn check_all_databases(settings: &CloneSettings) -> Result<()> {
+    let switches = &settings.switches;
+    let given = [
+        ("--snapshot", settings.snapshot.is_some()),
+        ("--dry-run", switches.dry_run),
+    ];
+    for (option, given) in given {
+        if given && switches.all_databases {
+            return Err(Error::bad_args(format!(
+                "option {option} cannot be used with --all-databases"
+            ))
+            .hint(format!(
+                "Leave {option} out, or copy one database at a time."
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_requirements(settings: &CloneSettings) -> Result<()> {

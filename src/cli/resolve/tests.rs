@@ -188,9 +188,8 @@ fn a_filters_file_is_read_and_judged_before_anything_connects() {
 
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let cases: [&[&str]; 5] = [
+    let cases: [&[&str]; 4] = [
         &["--follow"],
-        &["--all-databases"],
         &["--plugin", "pgoutput"],
         &["--endpos", "0/0"],
         &["--port", "1"],

@@ -1,0 +1,173 @@
+//! `clone --all-databases`: every database of a cluster, each as if it had been cloned alone.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::servers::{GATED, Pair, lonely_pair};
+use crate::support::{Output, WorkDir, assert_equal, run, start};
+
+/// A name that needs quotes in SQL, and escapes in a URI and in a file name.
+const ODD: &str = "Odd \"name\"/%";
+
+/// A pair of clusters; the source has three databases beside its own, and some that are left out.
+fn clusters() -> Pair {
+    let pair = lonely_pair();
+    let from = pair.from;
+    from.sql(
+        "postgres",
+        "create role \"The owner\"; create role reader login password 'secret';
+         create database plain owner \"The owner\" connection limit 7;
+         create database \"Odd \"\"name\"\"/%\" template template0 encoding 'LATIN1' locale 'C' owner reader;
+         create database objects;
+         create database a_template is_template true; create database closed allow_connections false;
+         comment on database plain is 'it''s plain'; grant connect on database plain to reader;
+         revoke connect on database plain from public;
+         alter database plain set work_mem = '5MB'; alter role reader in database plain set datestyle = 'SQL, DMY'",
+    );
+    from.sql("plain", "create table t (id integer primary key, v text); alter table t owner to \"The owner\";
+         insert into t select i, repeat('x', 300) from generate_series(1, 2000) i; create index on t (v)");
+    from.sql(ODD, "create table \"T\" (v text); insert into \"T\" values (U&'gr\\00fc\\00df'); create sequence s; select nextval('s')");
+    from.sql("objects", "select lo_from_bytea(4000 + i, convert_to(repeat('y', i), 'UTF8')) from generate_series(1, 50) i;
+         create extension hstore; create table h (v hstore); insert into h values ('a=>1')");
+    from.sql(&pair.db, GATED);
+    // The harness makes a database on both sides; here the program is to make it.
+    pair.to
+        .sql("postgres", &format!("drop database {}", pair.db));
+    pair
+}
+
+fn arguments<'a>(pair: &'a [String; 2], dir: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let all = [
+        "clone",
+        "--all-databases",
+        "--source",
+        &pair[0],
+        "--target",
+        &pair[1],
+        "--dir",
+        dir,
+    ];
+    [&all[..], more].concat()
+}
+
+fn uris(pair: &Pair) -> [String; 2] {
+    [pair.from.uri("postgres"), pair.to.uri("postgres")]
+}
+
+/// The URI of a database whose name may hold anything.
+fn uri_of(base: &str, name: &str) -> String {
+    let name: Vec<String> = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let (server, _) = base.rsplit_once('/').expect("a URI with a database");
+    format!("{server}/{}", name.concat())
+}
+
+fn clone(pair: &Pair, work: &WorkDir, more: &[&str]) -> Output {
+    let (uris, dir) = (uris(pair), work.dir());
+    run(&arguments(&uris, &dir, more))
+}
+
+/// What the clusters say about their databases.
+const ATTRIBUTES: &str =
+    "select datname, datdba::regrole, pg_encoding_to_char(encoding), datcollate, datctype,
+        datconnlimit, shobj_description(oid, 'pg_database'),
+        (select string_agg(a::text, ' ' order by a::text)
+           from unnest(coalesce(datacl, acldefault('d', datdba))) a),
+        (select string_agg(setrole || array_to_string(setconfig, ' '), ' ' order by setrole)
+           from (select coalesce(rolname, '') as setrole, setconfig from pg_db_role_setting
+                        left join pg_roles r on r.oid = setrole where setdatabase = d.oid) s)
+   from pg_database d where not datistemplate and datallowconn order by datname";
+
+#[track_caller]
+fn assert_all_equal(pair: &Pair) {
+    let uris = uris(pair);
+    for name in ["plain", ODD, "objects", &pair.db, "postgres"] {
+        let [source, target] = [0, 1].map(|side| uri_of(&uris[side], name));
+        assert_equal(&source, &target);
+    }
+    let attributes = [pair.from, pair.to].map(|cluster| cluster.sql("postgres", ATTRIBUTES));
+    assert_eq!(attributes[0], attributes[1]);
+}
+
+#[test]
+fn every_database_arrives_with_its_attributes_and_one_summary_tells_of_all() {
+    let (pair, work) = (clusters(), WorkDir::new());
+    let out = clone(&pair, &work, &["--json"]).exits(0).says(&[
+        "Leaving out database \"a_template\": it is a template",
+        "Leaving out database \"closed\": it allows no connections",
+        "Database \"postgres\" already exists on the target",
+    ]);
+    assert_all_equal(&pair);
+    let read: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    let written = std::fs::read_to_string(work.path().join("summary.json")).unwrap();
+    assert_eq!(written, out.stdout);
+    let names: Vec<&str> = read["databases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|database| database["database"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), 5);
+    assert!(names.contains(&ODD), "{names:?}");
+    // The same cannot be done again by mistake, and a plain clone does not take the directory for its own.
+    clone(&pair, &work, &[]).exits(3).says(&["complete"]);
+    let (uris, dir) = (uris(&pair), work.dir());
+    run(&[
+        "clone",
+        "--source",
+        &uris[0],
+        "--target",
+        &uris[1],
+        "--dir",
+        &dir,
+        "--resume",
+        "--not-consistent",
+    ])
+    .exits(3);
+}
+
+#[test]
+fn killed_in_the_middle_it_goes_on_where_it_stopped() {
+    let (pair, work) = (clusters(), WorkDir::new());
+    pair.to
+        .sql("postgres", &format!("create database {}", pair.db));
+    let gate = pair.gate();
+    let (uris, dir) = (uris(&pair), work.dir());
+    let running = start(&arguments(&uris, &dir, &[]));
+    pair.wait_for_gate(&running);
+    running.kill(Signal::SIGKILL);
+    assert!(running.is_gone_within(Duration::from_secs(10)));
+    drop(gate);
+    clone(&pair, &work, &[]).exits(3).says(&["did not finish"]);
+    clone(&pair, &work, &["--resume"])
+        .exits(1)
+        .says(&["--not-consistent"]);
+    let more = ["--resume", "--not-consistent"];
+    let out = clone(&pair, &work, &more)
+        .exits(0)
+        .says(&["Printing summary for 5 databases"]);
+    assert!(out.stdout.contains("Database |"), "{}", out.stdout);
+    assert_all_equal(&pair);
+}
+
+#[test]
+fn what_fails_in_one_database_is_named_and_the_others_arrive() {
+    let (pair, work) = (clusters(), WorkDir::new());
+    pair.to.sql("postgres", "create database plain");
+    pair.to.sql("plain", "create table t (i integer)");
+    clone(&pair, &work, &[])
+        .exits(7)
+        .says(&["database \"plain\"", "\"t\""]);
+    let uris = uris(&pair);
+    for name in [ODD, "objects", &pair.db] {
+        let [source, target] = [0, 1].map(|side| uri_of(&uris[side], name));
+        assert_equal(&source, &target);
+    }
+    // Nothing was done to the database that was not empty; once it is, the rest follows.
+    pair.to.sql("plain", "drop table t");
+    clone(&pair, &work, &["--resume", "--not-consistent"])
+        .exits(0)
+        .says(&[", is complete"]);
+    let rows = "select count(*) from t";
+    assert_eq!(pair.from.sql("plain", rows), pair.to.sql("plain", rows));
+}
