@@ -128,7 +128,7 @@ fn help_is_a_result_and_shows_no_hidden_option() {
         assert!(text.starts_with(&format!("{path}: ")), "{text}");
         assert!(text.contains("\nusage: pgcopydb"), "{text}");
         assert!(
-            !text.contains("--follow") && !text.contains("--all-databases"),
+            !text.contains("--follow") && !text.contains("--endpos"),
             "{text}"
         );
     }
