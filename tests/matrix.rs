@@ -37,9 +37,8 @@ const COMMANDS_LATER: &[&str] = &[
     "list schema",
 ];
 
-/// Options that are refused by name for now: those of following, and those of several databases.
+/// Options that are refused by name for now: those of following.
 const OPTIONS_LATER: &[&str] = &[
-    "--all-databases",
     "--follow",
     "--plugin",
     "--wal2json-numeric-as-string",
@@ -60,6 +59,10 @@ const PAIRS_LATER: &[(&str, &str)] = &[
     // Both sides would have to be filtered in the same way.
     ("compare schema", "--filters"),
     ("compare data", "--filters"),
+    // A clone takes it.
+    ("compare schema", "--all-databases"),
+    ("compare data", "--all-databases"),
+    ("check", "--all-databases"),
 ];
 
 struct Row {
@@ -93,8 +96,7 @@ fn is_later(command: &str) -> bool {
 }
 
 fn is_pair_later(row: &Row) -> bool {
-    let of_following = OPTIONS_LATER.contains(&row.option) && row.command != "check"
-        || (row.command, row.option) == ("check", "--all-databases");
+    let of_following = OPTIONS_LATER.contains(&row.option) && row.command != "check";
     of_following || PAIRS_LATER.contains(&(row.command, row.option))
 }
 
