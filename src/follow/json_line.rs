@@ -299,29 +299,36 @@ impl<'a> JsonLine<'a> {
 
 /// Appends a JSON string with its quotes.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    out.push(b'"');
+    let mut quoted = String::with_capacity(text.len() + 2);
+    push_string(text, &mut quoted);
+    out.extend_from_slice(quoted.as_bytes());
+}
+
+/// Appends a JSON string with its quotes to a text.
+pub fn push_string(text: &str, out: &mut String) {
+    out.push('"');
     let mut copied = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let short: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0..0x20 => b"",
+    for (at, byte) in text.bytes().enumerate() {
+        let short = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0..0x20 => "",
             _ => continue,
         };
-        out.extend_from_slice(bytes.get(copied..at).unwrap_or_default());
+        // What is escaped is ASCII, so both ends lie between characters.
+        out.push_str(text.get(copied..at).unwrap_or_default());
         if short.is_empty() {
-            out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+            out.push_str(&format!("\\u{byte:04x}"));
         } else {
-            out.extend_from_slice(short);
+            out.push_str(short);
         }
         copied = at + 1;
     }
-    out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
-    out.push(b'"');
+    out.push_str(text.get(copied..).unwrap_or_default());
+    out.push('"');
 }
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
@@ -396,6 +403,9 @@ mod tests {
         let mut out = Vec::new();
         write_string(&every, &mut out);
         assert!(!out.contains(&b'\n'));
+        let mut pushed = String::new();
+        push_string(&every, &mut pushed);
+        assert_eq!(pushed.as_bytes(), out);
         let back: String = serde_json::from_slice(&out).unwrap();
         assert_eq!(back, every);
     }

@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod change;
+pub mod decode;
 pub mod files;
 pub mod json_line;
 pub mod source_table;

@@ -186,6 +186,11 @@ impl Link {
         self.heeds_stop = false;
     }
 
+    /// Ends waits after this time from now on; `None`: never.
+    pub(super) fn set_deadline(&mut self, limit: Option<Duration>) {
+        self.deadline = limit.map(|limit| Instant::now() + limit);
+    }
+
     /// The TLS session, when there is one.
     pub(super) fn tls(&self) -> Option<&openssl::ssl::SslRef> {
         match &self.stream {
@@ -316,6 +321,29 @@ impl Link {
                 Step::Wants(flags) => {
                     self.wait(flags)?;
                 }
+            }
+        }
+    }
+
+    /// Reads something, waiting for it up to `limit`, less when a signal comes; tells whether there
+    /// was anything. The stop flag is not looked at.
+    pub(super) fn fill_within(&mut self, limit: Duration) -> Result<bool, Trouble> {
+        let end = Instant::now() + limit;
+        loop {
+            let Step::Wants(flags) = self.read_step()? else {
+                return Ok(true);
+            };
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let raw = self.stream.raw().ok_or(Trouble::Closed)?;
+            let mut fds = [PollFd::new(raw.as_fd(), flags)];
+            let millis = u16::try_from(left.min(WAIT).as_millis() + 1).unwrap_or(u16::MAX);
+            match poll(&mut fds, PollTimeout::from(millis)) {
+                Ok(_) => {}
+                Err(nix::errno::Errno::EINTR) => return Ok(false),
+                Err(error) => return Err(Trouble::Io(error.into())),
             }
         }
     }

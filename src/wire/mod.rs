@@ -10,11 +10,13 @@
 //! query:   Q -> (T D* | I)? C … -> Z                                   session.rs
 //! copy:    Q -> H (d* c | E) C Z        Q -> G, then d* (c | f) -> C | E, Z      copy_out.rs, copy_in.rs
 //! pipeline: (P | B E | C)* (H | S) -> (1 | 2 | 3 | D* C)* E? Z?                   pipeline.rs
+//! stream:  Q -> W, then d* both ways, c both ways, C* Z                         copy_both.rs
 //! ```
 //! `N`, `S` and `A` can come at any point, `E` at nearly any.
 
 mod auth;
 mod cancel;
+mod copy_both;
 mod copy_in;
 mod copy_many;
 mod copy_out;
@@ -30,6 +32,7 @@ mod tests;
 pub mod tls;
 
 pub use cancel::CancelToken;
+pub use copy_both::{CopyBoth, Read};
 pub use copy_in::CopyIn;
 pub use copy_out::CopyOut;
 pub use dial::socket_folder;
