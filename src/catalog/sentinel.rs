@@ -189,6 +189,54 @@ impl Sentinel {
     }
 }
 
+/// Facts that a follow was set up with.
+pub struct CdcSetup;
+
+impl CdcSetup {
+    /// A fact, none when it was not recorded.
+    pub fn get(connection: &Connection, name: &str) -> Result<Option<String>> {
+        if !has_table(connection)? {
+            return Ok(None);
+        }
+        connection
+            .prepare_cached("select value from cdc_setup where name = ?1")
+            .and_then(|mut statement| statement.query_row([name], |row| row.get(0)).optional())
+            .map_err(|error| failed_read(&error))
+    }
+
+    /// Records facts, on disk when it returns.
+    pub fn put(ledger: &mut Ledger, facts: &[(&str, &str)]) -> Result<()> {
+        ledger.write_durably(|transaction| {
+            transaction
+                .execute_batch(DDL)
+                .map_err(|error| failed_write(&error))?;
+            for (name, value) in facts {
+                transaction
+                    .execute(
+                        "insert or replace into cdc_setup (name, value) values (?1, ?2)",
+                        [name, value],
+                    )
+                    .map_err(|error| failed_write(&error))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets all that a follow was set up with, the sentinel, too.
+    pub fn forget(ledger: &mut Ledger) -> Result<()> {
+        ledger.write_durably(|transaction| {
+            transaction
+                .execute_batch(DDL)
+                .and_then(|()| {
+                    transaction.execute_batch(
+                        "delete from cdc_setup; delete from sentinel; delete from cdc_status",
+                    )
+                })
+                .map_err(|error| failed_write(&error))
+        })
+    }
+}
+
 fn has_table(connection: &Connection) -> Result<bool> {
     connection
         .prepare_cached(

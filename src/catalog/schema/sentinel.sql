@@ -23,3 +23,7 @@ create table if not exists cdc_status (
     last_error       text,
     updated_at       integer not null default 0    -- epoch milliseconds
 );
+
+-- What a follow was set up with, by name: system_id, database_oid, publications (fingerprints),
+-- own_publications (names), roident, slot_intent, ...
+create table if not exists cdc_setup (name text primary key, value text not null) without rowid;

@@ -1,0 +1,707 @@
+//! Receiving: the source's stream of changes into JSON files, never confirming what is not on disk.
+//!
+//! Runs as a leaf: the process of `stream receive`, or one of a follow. Reads the source over a
+//! replication connection, writes the JSON files, the transaction index and its columns of the
+//! sentinel. It goes on after every loss of the connection, from the last complete transaction in
+//! its files, and refuses what would leave a gap.
+//!
+//! ```text
+//! recover -> connect -> stream --> endpos, stop: close the file
+//!    ^                    |
+//!    +--- wait <----------+  connection lost, no room
+//! ```
+
+mod outlet;
+mod recover;
+mod space;
+mod store;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod watch;
+
+use super::decode::{Decoder, Encoding};
+use super::files::{CdcDir, Plugin, SlotFile};
+use super::json_line::Join;
+use super::source::{self, SourceFacts};
+use super::txn_index::Place;
+use crate::catalog::{CdcSetup, CdcStatus, Ledger, Sentinel};
+use crate::error::{Context, Error, Kind, Result};
+use crate::pg::retry::{self, RECONNECT_BUDGET, Retry};
+use crate::pg::{Link, PgSession};
+use crate::sys::{clock, lock};
+use crate::units::{Lsn, PgVersion};
+use crate::wire::Session;
+use outlet::Outlet;
+use recover::{Recovered, recover};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use store::Store;
+use stream::{Ended, Stream};
+use timeline::Timelines;
+use watch::Watch;
+
+/// Title of the process and name of its sessions.
+pub const TITLE: &str = "follow receive";
+/// Waits between attempts: 1, 2, 4 … seconds.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a slot may be in use by another connection.
+const BUSY_LIMIT: Duration = Duration::from_secs(90);
+/// How often the same error at the same place is taken for an accident.
+const SAME_ERROR_MAX: u32 = 3;
+/// Where everything received is applied and there is still no room, it will not come by itself.
+const HOPELESS_AFTER: Duration = Duration::from_secs(60);
+
+/// What to receive and where to.
+#[derive(Clone, Debug)]
+pub struct ReceiveSettings {
+    /// How to reach the source.
+    pub link: Link,
+    /// The folder of change data.
+    pub cdc: CdcDir,
+    /// The ledger.
+    pub ledger: PathBuf,
+    /// Where to stop, when it was given; it goes into the sentinel.
+    pub endpos: Option<Lsn>,
+    /// Lines go to standard output, too.
+    pub to_stdout: bool,
+    /// Most bytes of change data.
+    pub max_cdc_size: Option<u64>,
+}
+
+/// How receiving came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything up to this endpos is received.
+    Endpos(Lsn),
+    /// It was asked to stop.
+    Stopped,
+}
+
+/// Receives until the endpos of the sentinel is reached or `stop` says so. Blocks.
+pub fn run(settings: &ReceiveSettings, stop: &dyn Fn() -> bool) -> Result<Outcome> {
+    let cdc = &settings.cdc;
+    let slot = cdc.read_slot()?.ok_or_else(|| {
+        Error::bad_state(format!("no file \"{}\"", cdc.slot().display()))
+            .hint("Run \"pgcopydb stream setup\" in this work directory first.")
+    })?;
+    let _lock = lock::try_lock(&cdc.receive_lock())?.ok_or_else(|| {
+        Error::bad_state(format!(
+            "another process receives into \"{}\" already",
+            cdc.top().display()
+        ))
+        .hint("Wait for it, or stop it.")
+    })?;
+    let mut ledger = Ledger::open(&settings.ledger)?;
+    set_endpos(&mut ledger, settings.endpos)?;
+    let mut watch = Watch::new(cdc.clone(), ledger, settings.link.clone());
+    watch.most = settings.max_cdc_size;
+    watch.read_sentinel()?;
+    Receiver {
+        settings,
+        slot,
+        watch,
+        stop,
+        last_contact: Instant::now(),
+        failures: 0,
+        same_error: None,
+    }
+    .run()
+}
+
+/// Stores an endpos that was given.
+fn set_endpos(ledger: &mut Ledger, given: Option<Lsn>) -> Result<()> {
+    let Some(endpos) = given else {
+        return Ok(());
+    };
+    let before = Sentinel::set_endpos(ledger, endpos)?;
+    if before.is_set() && before != endpos {
+        log::warn!("Sentinel endpos was {before} and is now updated to --endpos option {endpos}");
+    }
+    log::info!("Streaming is setup to end at LSN {endpos}");
+    Ok(())
+}
+
+/// The loop over connections.
+struct Receiver<'a> {
+    settings: &'a ReceiveSettings,
+    slot: SlotFile,
+    watch: Watch,
+    stop: &'a dyn Fn() -> bool,
+    last_contact: Instant,
+    failures: u32,
+    /// The last error of the server, where it came, and how often.
+    same_error: Option<(String, Lsn, u32)>,
+}
+
+/// One connection, ready to stream.
+struct Connected {
+    session: Session,
+    facts: SourceFacts,
+    timelines: Timelines,
+    segment_size: u64,
+}
+
+impl Receiver<'_> {
+    fn run(mut self) -> Result<Outcome> {
+        loop {
+            let found = recover(&self.settings.cdc)?;
+            if let Some(outcome) = self.nothing_to_do(&found)? {
+                return Ok(outcome);
+            }
+            let start = if found.boundary.is_set() {
+                found.boundary
+            } else {
+                self.slot.lsn
+            };
+            let ended = match self.connect(&found, start) {
+                Ok(connected) => self.stream(connected, &found, start),
+                Err(error) => Err(error),
+            };
+            match ended {
+                Ok(Ended::Endpos(endpos)) => return Ok(Outcome::Endpos(endpos)),
+                Ok(Ended::Stopped) => return Ok(Outcome::Stopped),
+                Ok(Ended::Full) => {
+                    if !self.wait_for_room(None)? {
+                        return Ok(Outcome::Stopped);
+                    }
+                }
+                Ok(Ended::Renew) if self.outlet_is_broken() => {
+                    return Err(
+                        Error::bad_state("the reader of standard output is gone").hint(
+                            "All that was received is in the files; start again with --resume.",
+                        ),
+                    );
+                }
+                Ok(Ended::Renew) => {}
+                Ok(Ended::ByServer) => {
+                    log::info!("The source ended the stream, reconnecting in 1s")
+                }
+                Err(_) if (self.stop)() => return Ok(Outcome::Stopped),
+                Err(error) => self.judge(error, start)?,
+            }
+            if matches!(self.pause(), Outcome::Stopped) {
+                return Ok(Outcome::Stopped);
+            }
+        }
+    }
+
+    fn outlet_is_broken(&self) -> bool {
+        self.watch.outlet.as_ref().is_some_and(Outlet::is_broken)
+    }
+
+    /// Waits before the next attempt, longer each time.
+    fn pause(&mut self) -> Outcome {
+        let seconds = 1_u64 << self.failures.saturating_sub(1).min(5);
+        let end = Instant::now() + Duration::from_secs(seconds).min(WAIT_MAX);
+        while Instant::now() < end {
+            if (self.stop)() {
+                return Outcome::Stopped;
+            }
+            clock::nap(Duration::from_millis(50));
+        }
+        Outcome::Endpos(Lsn::UNSET)
+    }
+
+    /// What is asked for may be in the files already.
+    fn nothing_to_do(&mut self, found: &Recovered) -> Result<Option<Outcome>> {
+        self.watch.read_sentinel()?;
+        let endpos = self.watch.endpos;
+        let reached = found.ended_at.is_some_and(|ended| ended >= endpos);
+        let start = found.boundary.max(self.slot.lsn);
+        if !endpos.is_set() || !(reached || start >= endpos) {
+            return Ok(None);
+        }
+        if !reached {
+            // Those who read the files stop at this line.
+            let Some((tli, segment_size)) = self.settings.cdc.naming()? else {
+                return Ok(None);
+            };
+            let mut store = Store::new(
+                self.settings.cdc.clone(),
+                Timelines::only(tli),
+                segment_size,
+                found,
+                start,
+            );
+            store.end(endpos)?;
+            store.close()?;
+            self.watch.tell(&store);
+        }
+        log::info!("Everything up to endpos {endpos} was received before, up to {start}");
+        Ok(Some(Outcome::Endpos(endpos)))
+    }
+
+    /// Connects, and refuses what is not the stream that the files go on with.
+    fn connect(&mut self, found: &Recovered, start: Lsn) -> Result<Connected> {
+        log::info!("Connecting to logical decoding replication stream");
+        let link = &self.settings.link;
+        let budget = RECONNECT_BUDGET.saturating_sub(self.last_contact.elapsed());
+        let mut beside = source::connect_beside(link, TITLE)?;
+        let facts = source::read_facts(&mut beside)?;
+        self.check_source(&facts, &mut beside, start)?;
+        self.free_slot(&mut beside)?;
+        let mut session = source::connect_replication(link, TITLE, budget)?;
+        let identity = source::identify(&mut session)?;
+        if identity.system_id != facts.system_id {
+            return Err(Error::new(
+                Kind::Source,
+                "two connections went to two servers",
+            ));
+        }
+        let timelines = self.timelines(&mut session, identity.tli)?;
+        let newest = found.newest.map_or(0, |name| name.tli);
+        if newest > 0
+            && newest != identity.tli
+            && timelines.end_of(newest).is_none_or(|end| start > end)
+        {
+            return Err(Error::bad_state(
+                "the source has gone another way than the received changes",
+            )
+            .detail(format!(
+                "Received up to {start} on timeline {newest}; the source is on timeline {}.",
+                identity.tli
+            ))
+            .hint(
+                "The server was restored or failed over to an older copy: begin a new migration.",
+            ));
+        }
+        let segment_size = source::segment_size(&mut session)?;
+        self.settings.cdc.write_naming(identity.tli, segment_size)?;
+        self.watch.standby_tli = facts.is_standby.then_some(identity.tli);
+        self.watch.beside = Some(beside);
+        self.last_contact = Instant::now();
+        Ok(Connected {
+            session,
+            facts,
+            timelines,
+            segment_size,
+        })
+    }
+
+    fn timelines(&self, session: &mut Session, tli: u32) -> Result<Timelines> {
+        if tli <= 1 {
+            return Ok(Timelines::only(tli));
+        }
+        let text = source::timeline_history(session, tli)?;
+        let cdc = &self.settings.cdc;
+        cdc.write_whole(&cdc.history(tli), &text)?;
+        Timelines::parse(tli, &text)
+    }
+
+    /// Refuses another server or database, a slot that is not what it was, and gaps.
+    fn check_source(
+        &mut self,
+        facts: &SourceFacts,
+        beside: &mut PgSession,
+        start: Lsn,
+    ) -> Result<()> {
+        let ledger = self.watch.ledger.connection();
+        let recorded = CdcSetup::get(ledger, "system_id")?;
+        if recorded.is_some_and(|recorded| recorded != facts.system_id) {
+            return Err(Error::bad_state("the source is another server than before")
+                .hint("Give the connection string that the follow was set up with."));
+        }
+        let database = CdcSetup::get(ledger, "database_oid")?;
+        if database.is_some_and(|recorded| recorded != facts.database_oid.to_string()) {
+            return Err(
+                Error::bad_state("the source is another database than before")
+                    .hint("Give the connection string that the follow was set up with."),
+            );
+        }
+        let publications = CdcSetup::get(ledger, "publications")?;
+        if facts.is_standby && facts.version < PgVersion(160_000) {
+            return Err(Error::new(
+                Kind::Source,
+                "logical decoding on a standby needs PostgreSQL 16",
+            ));
+        }
+        check_slot(&self.slot, facts, beside, start)?;
+        if self.slot.plugin == Plugin::Pgoutput
+            && let Some(recorded) = publications
+        {
+            let names = self.slot.publications.clone();
+            super::publication::check(beside, &names, &recorded)?;
+            self.watch.publications = Some((names, recorded));
+        }
+        Ok(())
+    }
+
+    /// Sees to it that nobody else uses the slot: a connection of ours that was cut off is ended, any
+    /// other one is waited for.
+    fn free_slot(&mut self, beside: &mut PgSession) -> Result<()> {
+        let ours = CdcStatus::read(self.watch.ledger.connection())?.receive_backend;
+        let since = Instant::now();
+        let mut told = false;
+        loop {
+            let slot = source::read_slot(beside, &self.slot.slot)?;
+            let Some(pid) = slot.and_then(|slot| slot.active_pid) else {
+                return Ok(());
+            };
+            if i64::from(ours) == pid {
+                // Whoever it served is gone: this process holds the lock of the folder.
+                beside.query(
+                    "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity \
+                     where pid::int8 = $1 and usename = current_user and application_name like 'pgcopydb%'",
+                    &[&pid],
+                )?;
+            }
+            if since.elapsed() >= BUSY_LIMIT {
+                return Err(Error::new(
+                    Kind::Source,
+                    format!(
+                        "replication slot \"{}\" is in use by process {pid} of the source",
+                        self.slot.slot
+                    ),
+                )
+                .hint("Stop the other program that receives from this slot, or use another --slot-name."));
+            }
+            if !told && since.elapsed() >= Duration::from_secs(2) {
+                told = true;
+                log::warn!(
+                    "Replication slot \"{}\" is in use by process {pid} of the source, waiting for up to {} s",
+                    self.slot.slot,
+                    BUSY_LIMIT.as_secs()
+                );
+            }
+            if (self.stop)() {
+                return Err(Error::new(
+                    Kind::Stopped(15),
+                    "stopped while a slot was in use",
+                ));
+            }
+            clock::nap(Duration::from_millis(200));
+        }
+    }
+
+    /// Streams over a connection until something ends it.
+    fn stream(&mut self, connected: Connected, found: &Recovered, start: Lsn) -> Result<Ended> {
+        let cdc = self.settings.cdc.clone();
+        if self.watch.look_at_space(None)? {
+            return Ok(Ended::Full);
+        }
+        let Connected {
+            session,
+            facts,
+            timelines,
+            segment_size,
+        } = connected;
+        let encoding = encoding(self.slot.plugin, &facts.encoding)?;
+        self.announce(found, start)?;
+        self.open_outlet(found, start, segment_size, timelines.current)?;
+        let backend = session.backend_pid();
+        CdcStatus::set_receive_backend(&mut self.watch.ledger, backend)?;
+        let copy = session
+            .copy_both(&source::start_command(&self.slot, start))
+            .map_err(|error| explain_start(error, &self.slot))?;
+        let mut store = Store::new(cdc, timelines, segment_size, found, start);
+        let mut stream = Stream::new(
+            copy,
+            Decoder::new(self.slot.plugin, encoding),
+            &mut store,
+            self.stop,
+        );
+        stream.sender_timeout = facts.sender_timeout;
+        stream.is_synchronous = self.is_synchronous(backend);
+        let result = stream.run(&mut self.watch);
+        self.after_stream(result, &mut store)
+    }
+
+    /// Leaves the files in order after a stream, and tells what it came to.
+    fn after_stream(&mut self, result: Result<Ended>, store: &mut Store) -> Result<Ended> {
+        self.last_contact = Instant::now();
+        if store.transactions > 0 {
+            self.failures = 0;
+        }
+        let result = match result {
+            Err(_) if store.is_full() => Ok(Ended::Full),
+            other => other,
+        };
+        match &result {
+            Ok(Ended::Endpos(endpos)) => {
+                store.close()?;
+                self.watch.tell(store);
+                log::info!(
+                    "Streamed up to write_lsn {}, flush_lsn {}, stopping: endpos is {endpos}",
+                    store.boundary(),
+                    store.safe()
+                );
+            }
+            Ok(Ended::Stopped) => {
+                store.close()?;
+                self.watch.tell(store);
+                log::info!(
+                    "Streamed up to write_lsn {}, flush_lsn {}, stopping",
+                    store.boundary(),
+                    store.safe()
+                );
+            }
+            Ok(Ended::Full) => {
+                if let Some((xid, bytes)) = store.open_transaction() {
+                    return self
+                        .wait_for_room(Some((xid, bytes, store.boundary())))
+                        .map(|goes_on| {
+                            if goes_on {
+                                Ended::Renew
+                            } else {
+                                Ended::Stopped
+                            }
+                        });
+                }
+            }
+            Ok(Ended::ByServer | Ended::Renew) => {}
+            Err(_) => {
+                // What is complete goes on disk; what is not comes again.
+                store.void().and_then(|()| store.sync())?;
+                self.watch.tell(store);
+                log::warn!(
+                    "Streaming got interrupted at {} after {} transactions",
+                    store.boundary(),
+                    store.transactions
+                );
+            }
+        }
+        if let (Ok(Ended::Endpos(_) | Ended::Stopped), Some(outlet)) =
+            (&result, self.watch.outlet.take())
+        {
+            outlet.finish(self.stop);
+        }
+        result
+    }
+
+    fn announce(&mut self, found: &Recovered, start: Lsn) -> Result<()> {
+        match found.newest {
+            Some(name) => log::info!(
+                "Resuming streaming at LSN {start} from JSON file \"{}\"",
+                self.settings.cdc.json(name).display()
+            ),
+            None => log::info!(
+                "Resuming streaming at LSN {start} from replication slot \"{}\"",
+                self.slot.slot
+            ),
+        }
+        self.watch.read_sentinel()
+    }
+
+    fn open_outlet(
+        &mut self,
+        found: &Recovered,
+        start: Lsn,
+        segment_size: u64,
+        tli: u32,
+    ) -> Result<()> {
+        if !self.settings.to_stdout || self.watch.outlet.is_some() {
+            return Ok(());
+        }
+        let cdc = &self.settings.cdc;
+        let mut from = None;
+        if let Some(segment) = cdc.segments()?.last() {
+            let bytes = if segment.is_partial() {
+                segment.partial
+            } else {
+                segment.closed
+            };
+            from = Some(Place {
+                segment: segment.name,
+                offset: bytes.unwrap_or(0),
+            });
+        }
+        let name = found
+            .newest
+            .unwrap_or_else(|| super::files::SegmentName::of(tli, start, segment_size));
+        let join = Join {
+            file: format!("{name}.json"),
+            offset: from.map_or(0, |place| place.offset),
+            tli,
+            wal_segment_size: segment_size,
+        };
+        self.watch.outlet = Some(Outlet::start(
+            cdc.clone(),
+            from,
+            (start, join),
+            Box::new(std::io::stdout()),
+        )?);
+        Ok(())
+    }
+
+    /// Whether commits on the source wait for our confirmation.
+    fn is_synchronous(&mut self, backend: i32) -> bool {
+        let Some(session) = &mut self.watch.beside else {
+            return false;
+        };
+        let row = session.query_opt(
+            "select sync_state in ('sync', 'quorum') from pg_catalog.pg_stat_replication where pid = $1",
+            &[&backend],
+        );
+        let is = row
+            .ok()
+            .flatten()
+            .and_then(|row| row.get::<_, Option<bool>>(0))
+            .unwrap_or(false);
+        if is {
+            log::warn!(
+                "synchronous_standby_names of the source names us: its commits wait for our disk"
+            );
+        }
+        is
+    }
+
+    /// Waits until there is room again; false: asked to stop meanwhile.
+    fn wait_for_room(&mut self, open: Option<(u32, u64, Lsn)>) -> Result<bool> {
+        let since = Instant::now();
+        let mut told: Option<Instant> = None;
+        loop {
+            if (self.stop)() {
+                return Ok(false);
+            }
+            if !self.watch.look_at_space(None)? {
+                log::info!("There is room again, receiving goes on");
+                return Ok(true);
+            }
+            if told.is_none_or(|last| last.elapsed() >= Duration::from_secs(60)) {
+                told = Some(Instant::now());
+                log::warn!(
+                    "Receiving pauses for want of room in \"{}\": {}",
+                    self.settings.cdc.top().display(),
+                    self.watch.shortage.as_deref().unwrap_or("the disk is full")
+                );
+            }
+            let _ignored = self.watch.read_sentinel();
+            if let Some((xid, bytes, boundary)) = open
+                && self.watch.replayed >= boundary
+                && since.elapsed() >= HOPELESS_AFTER
+            {
+                return Err(space::too_large(&self.settings.cdc, xid, bytes));
+            }
+            clock::nap(Duration::from_millis(500));
+        }
+    }
+
+    /// Decides whether another attempt can help. `at`: where the stream was started.
+    fn judge(&mut self, error: Error, at: Lsn) -> Result<()> {
+        self.failures = self.failures.saturating_add(1);
+        let out_of_time = self.last_contact.elapsed() >= RECONNECT_BUDGET;
+        if retry::policy(&error) != Retry::Never && !out_of_time {
+            log::warn!("{error}");
+            log::info!("Streaming got interrupted at {at}, reconnecting");
+            return Ok(());
+        }
+        let is_decoding = matches!(error.sqlstate(), Some(code) if !is_final(code));
+        if !is_decoding || out_of_time {
+            return Err(error);
+        }
+        let count = match &self.same_error {
+            Some((message, place, count)) if message == error.message() && *place == at => {
+                count + 1
+            }
+            _ => 1,
+        };
+        if count >= SAME_ERROR_MAX {
+            return Err(error
+                .context(format!(
+                    "the source failed {count} times to decode its changes at {at}"
+                ))
+                .hint(
+                    "This replication slot can never go on: begin a new migration with \
+                     \"pgcopydb stream cleanup\" and a new copy.",
+                ));
+        }
+        log::warn!("{error}");
+        self.same_error = Some((error.message().to_owned(), at, count));
+        Ok(())
+    }
+}
+
+/// Errors that another attempt at the same place cannot mend: something is missing or forbidden.
+fn is_final(code: &str) -> bool {
+    matches!(
+        code,
+        "58P01" | "55000" | "42704" | "42601" | "3D000" | "22023" | "0A000"
+    ) || code.starts_with("28")
+        || code.starts_with("42")
+}
+
+fn explain_start(error: Error, slot: &SlotFile) -> Error {
+    let hint = match error.sqlstate() {
+        Some("42704") => {
+            "The slot was dropped: changes since then are lost. Begin a new migration."
+        }
+        _ if error.message().contains("is unknown") && slot.plugin == Plugin::Wal2json => {
+            "This version of wal2json does not know an option; numbers as strings need wal2json 2.6."
+        }
+        _ => return error,
+    };
+    error
+        .context(format!(
+            "starting the stream of replication slot \"{}\"",
+            slot.slot
+        ))
+        .hint(hint)
+}
+
+/// Refuses a slot that cannot go on where the files end.
+fn check_slot(
+    ours: &SlotFile,
+    facts: &SourceFacts,
+    beside: &mut PgSession,
+    start: Lsn,
+) -> Result<()> {
+    let name = &ours.slot;
+    let fatal = |what: String| Error::new(Kind::Source, what);
+    let Some(slot) = source::read_slot(beside, name)? else {
+        return Err(fatal(format!("replication slot \"{name}\" does not exist"))
+            .detail(format!(
+                "Changes of the source after {start} are not received and not kept any more."
+            ))
+            .hint("It was dropped, or the source failed over without it: begin a new migration."));
+    };
+    if let Some(why) = slot.lost {
+        return Err(fatal(format!(
+            "replication slot \"{name}\" can no longer be used: {why}"
+        ))
+        .detail(format!("Changes of the source after {start} are lost."))
+        .hint("Begin a new migration; raise max_slot_wal_keep_size before."));
+    }
+    if slot.plugin != ours.plugin.name() || slot.database != facts.database {
+        return Err(Error::bad_state(format!(
+            "replication slot \"{name}\" is not the one that was set up"
+        ))
+        .detail(format!(
+            "It is of plugin {} in database \"{}\", not of {} in \"{}\".",
+            slot.plugin,
+            slot.database,
+            ours.plugin.name(),
+            facts.database
+        ))
+        .hint("Somebody made a slot of this name anew: begin a new migration with another --slot-name."));
+    }
+    if slot.confirmed > start {
+        return Err(Error::bad_state(format!(
+            "changes between {start} and {} were confirmed but are not in the work directory",
+            slot.confirmed
+        ))
+        .detail(format!(
+            "Replication slot \"{name}\" does not send them again."
+        ))
+        .hint("Another program used this slot, or files were removed: begin a new migration."));
+    }
+    Ok(())
+}
+
+/// How the plugin's text is encoded.
+fn encoding(plugin: Plugin, server: &str) -> Result<Encoding> {
+    match (plugin, server) {
+        (Plugin::Pgoutput, _) | (_, "UTF8" | "SQL_ASCII") => Ok(Encoding::Utf8),
+        (_, "LATIN1") => Ok(Encoding::Latin1),
+        _ => Err(Error::new(
+            Kind::Source,
+            format!(
+                "{} sends text in encoding {server}, which is not supported",
+                plugin.name()
+            ),
+        )
+        .hint("Use --plugin pgoutput, which converts to UTF-8.")),
+    }
+    .context(|| "looking at the encoding of the source".to_owned())
+}

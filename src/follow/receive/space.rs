@@ -1,0 +1,121 @@
+//! Room for change data: when receiving has to pause, and when waiting cannot help.
+//!
+//! Runs in the receive process. What is received must leave room for what is made of it: as long as
+//! apply can work, files can be pruned, and receiving goes on.
+
+use crate::error::{Error, Result};
+use crate::follow::files::{CdcDir, trouble};
+use crate::units::pretty_bytes;
+
+/// Room that is always left.
+const ROOM_MIN: u64 = 16 << 20;
+/// Room that is left for each byte that is not transformed yet.
+const ROOM_FACTOR: u64 = 3;
+/// Below this much room people are warned.
+const WARN_BELOW: u64 = 1 << 30;
+
+/// The room there is, and what is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Space {
+    /// Bytes that we may still write.
+    pub(super) free: u64,
+    /// Bytes of the volume.
+    pub(super) volume: u64,
+    /// Bytes of JSON and SQL files.
+    pub(super) used: u64,
+    /// Bytes of JSON files that have no SQL file yet.
+    pub(super) untransformed: u64,
+}
+
+impl Space {
+    /// Looks at the volume and the files.
+    pub(super) fn look(cdc: &CdcDir) -> Result<Self> {
+        let stat = nix::sys::statvfs::statvfs(cdc.top())
+            .map_err(|error| trouble("look at the room of", cdc.top(), &error.into()))?;
+        // Types differ between platforms.
+        #[allow(
+            clippy::useless_conversion,
+            reason = "c_ulong is u64 here, not everywhere"
+        )]
+        let block = u64::from(stat.fragment_size());
+        #[allow(
+            clippy::useless_conversion,
+            reason = "fsblkcnt_t is u64 here, not everywhere"
+        )]
+        let (free, volume) = (u64::from(stat.blocks_available()), u64::from(stat.blocks()));
+        let (mut used, mut untransformed) = (0, 0);
+        for segment in cdc.segments()? {
+            let json = segment.closed.unwrap_or(0) + segment.partial.unwrap_or(0);
+            let size = |path: std::path::PathBuf| std::fs::metadata(path).map_or(0, |at| at.len());
+            let sql = size(cdc.sql(segment.name));
+            used += json + sql + size(cdc.sql_partial(segment.name));
+            if sql == 0 {
+                untransformed += json;
+            }
+        }
+        Ok(Self {
+            free: free.saturating_mul(block),
+            volume: volume.saturating_mul(block),
+            used,
+            untransformed,
+        })
+    }
+
+    /// Why receiving has to pause, if it has.
+    pub(super) fn shortage(&self, most: Option<u64>) -> Option<String> {
+        let needed = ROOM_MIN.max(self.untransformed.saturating_mul(ROOM_FACTOR));
+        if self.free < needed {
+            return Some(format!(
+                "{} are free, and {} are kept for what is made of the received changes",
+                pretty_bytes(self.free),
+                pretty_bytes(needed)
+            ));
+        }
+        most.filter(|most| self.used >= *most).map(|most| {
+            format!(
+                "change data takes {}, and --max-cdc-size is {}",
+                pretty_bytes(self.used),
+                pretty_bytes(most)
+            )
+        })
+    }
+
+    /// Whether people should know that room gets short.
+    pub(super) fn is_scarce(&self) -> bool {
+        self.free < WARN_BELOW || self.free < self.volume / 10
+    }
+}
+
+/// The error for a transaction that cannot be held, whatever is pruned.
+pub(super) fn too_large(cdc: &CdcDir, xid: u32, bytes: u64) -> Error {
+    Error::bad_state(format!(
+        "transaction {xid} is larger than the room in \"{}\"",
+        cdc.top().display()
+    ))
+    .detail(format!(
+        "{} of it were received, and everything before it is applied.",
+        pretty_bytes(bytes)
+    ))
+    .hint("Make room on that volume, then start again with --resume.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receiving_pauses_while_there_is_still_room_for_apply() {
+        let space = |free, used, untransformed| Space {
+            free,
+            volume: 100 << 30,
+            used,
+            untransformed,
+        };
+        assert_eq!(space(1 << 30, 0, 300 << 20).shortage(None), None);
+        assert!(space(1 << 30, 0, 400 << 20).shortage(None).is_some());
+        assert!(space(15 << 20, 0, 0).shortage(None).is_some());
+        assert_eq!(space(50 << 30, 99, 0).shortage(Some(100)), None);
+        assert!(space(50 << 30, 100, 0).shortage(Some(100)).is_some());
+        assert!(space(9 << 30, 0, 0).is_scarce() && !space(11 << 30, 0, 0).is_scarce());
+    }
+}

@@ -1,0 +1,217 @@
+//! What goes on beside the stream: the sentinel, the room on the disk, the publications.
+//!
+//! Runs in the receive process. Troubles of the ledger do not stop receiving: the sentinel is for
+//! others to look at, and what it says of the end is read again a moment later.
+
+use super::outlet::Outlet;
+use super::space::Space;
+use super::store::Store;
+use super::stream::{Beside, Look};
+use crate::catalog::sentinel::{self, Position};
+use crate::catalog::{Ledger, Sentinel};
+use crate::error::Result;
+use crate::follow::files::CdcDir;
+use crate::follow::publication;
+use crate::follow::source;
+use crate::pg::{Link, PgSession};
+use crate::units::{Lsn, Tli, pretty_bytes};
+use std::time::{Duration, Instant};
+
+/// The room is looked at so often.
+const SPACE_EVERY: Duration = Duration::from_secs(3);
+/// The source is looked at so often.
+const SOURCE_EVERY: Duration = Duration::from_secs(60);
+/// What is written is told so often.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// What is watched.
+pub(super) struct Watch {
+    pub(super) cdc: CdcDir,
+    pub(super) ledger: Ledger,
+    pub(super) link: Link,
+    pub(super) most: Option<u64>,
+    /// Names and recorded fingerprints.
+    pub(super) publications: Option<(Vec<String>, String)>,
+    pub(super) outlet: Option<Outlet>,
+    /// The source is, or was, a standby: its timeline can change under the stream.
+    pub(super) standby_tli: Option<Tli>,
+    /// Session for the looks at the source.
+    pub(super) beside: Option<PgSession>,
+    pub(super) endpos: Lsn,
+    pub(super) replayed: Lsn,
+    space_at: Option<Instant>,
+    source_at: Instant,
+    told_at: Instant,
+    told: Lsn,
+    warned_scarce: bool,
+    warned_large: bool,
+    warned_ledger: bool,
+    /// Why there is no room, when there is none.
+    pub(super) shortage: Option<String>,
+}
+
+impl Watch {
+    pub(super) fn new(cdc: CdcDir, ledger: Ledger, link: Link) -> Self {
+        Self {
+            cdc,
+            ledger,
+            link,
+            most: None,
+            publications: None,
+            outlet: None,
+            standby_tli: None,
+            beside: None,
+            endpos: Lsn::UNSET,
+            replayed: Lsn::UNSET,
+            space_at: None,
+            source_at: Instant::now(),
+            told_at: Instant::now(),
+            told: Lsn::UNSET,
+            warned_scarce: false,
+            warned_large: false,
+            warned_ledger: false,
+            shortage: None,
+        }
+    }
+
+    /// Reads the sentinel.
+    pub(super) fn read_sentinel(&mut self) -> Result<()> {
+        let row = Sentinel::must_read(self.ledger.connection())?;
+        self.replayed = row.replay_lsn;
+        if row.endpos != self.endpos {
+            if row.endpos.is_set() {
+                log::info!("endpos is now set to {}", row.endpos);
+            } else {
+                log::info!("endpos is not set any more");
+            }
+            self.endpos = row.endpos;
+        }
+        Ok(())
+    }
+
+    /// Tells others how far receiving is.
+    pub(super) fn tell(&mut self, store: &Store) {
+        let positions = [
+            (Position::Write, store.boundary()),
+            (Position::Flush, store.safe()),
+            (Position::ReceivedThrough, store.safe()),
+        ];
+        match sentinel::advance(&mut self.ledger, &positions) {
+            Ok(()) => self.warned_ledger = false,
+            Err(error) if !self.warned_ledger => {
+                self.warned_ledger = true;
+                log::warn!("Could not write the sentinel, receiving goes on: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Looks whether there is room.
+    pub(super) fn look_at_space(&mut self, store: Option<&Store>) -> Result<bool> {
+        let space = Space::look(&self.cdc)?;
+        if space.is_scarce() && !self.warned_scarce {
+            self.warned_scarce = true;
+            log::warn!(
+                "Only {} are free in \"{}\"",
+                pretty_bytes(space.free),
+                self.cdc.top().display()
+            );
+        }
+        self.shortage = space.shortage(self.most);
+        if self.shortage.is_none() {
+            return Ok(false);
+        }
+        // A limit of ours is exceeded rather than never reaching the end of a transaction.
+        let is_limit_only = space.shortage(None).is_none();
+        if let Some(store) = store
+            && is_limit_only
+            && store.is_open()
+            && self.replayed >= store.boundary()
+        {
+            if !self.warned_large {
+                self.warned_large = true;
+                log::warn!(
+                    "A transaction is larger than --max-cdc-size; it is received all the same"
+                );
+            }
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Looks at the publications and the timeline. Gives whether the connection is to be made anew.
+    fn look_at_source(&mut self) -> Result<bool> {
+        if self.publications.is_none() && self.standby_tli.is_none() {
+            return Ok(false);
+        }
+        let mut session = match self.beside.take() {
+            Some(session) => session,
+            None => source::connect_beside(&self.link, "follow receive")?,
+        };
+        if let Some((names, recorded)) = &self.publications {
+            publication::check(&mut session, names, recorded)?;
+        }
+        let mut renew = false;
+        if let Some(before) = self.standby_tli {
+            let row = session.query_one(
+                "select timeline_id::int8 from pg_catalog.pg_control_checkpoint()",
+                &[],
+            )?;
+            renew = row.get::<_, i64>(0) > i64::from(before);
+        }
+        self.beside = Some(session);
+        Ok(renew)
+    }
+}
+
+impl Beside for Watch {
+    fn look(&mut self, store: &Store) -> Result<Look> {
+        if let Err(error) = self.read_sentinel() {
+            log::debug!("{error}");
+        }
+        self.tell(store);
+        let mut is_full = false;
+        if self
+            .space_at
+            .is_none_or(|last| last.elapsed() >= SPACE_EVERY)
+        {
+            self.space_at = Some(Instant::now());
+            is_full = self.look_at_space(Some(store))?;
+        }
+        let mut renew = false;
+        if self.source_at.elapsed() >= SOURCE_EVERY {
+            self.source_at = Instant::now();
+            match self.look_at_source() {
+                Ok(needed) => renew = needed,
+                // The stream itself will tell when the source is away.
+                Err(error) if error.is_transient() || error.sqlstate().is_some() => {
+                    log::debug!("{error}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.told_at.elapsed() >= REPORT_EVERY && store.safe() != self.told {
+            self.told_at = Instant::now();
+            self.told = store.safe();
+            log::info!(
+                "Reported write_lsn {}, flush_lsn {}, replay_lsn {}",
+                store.boundary(),
+                store.safe(),
+                self.replayed
+            );
+        }
+        renew |= self.outlet.as_ref().is_some_and(Outlet::is_broken);
+        Ok(Look {
+            endpos: self.endpos,
+            replayed: self.replayed,
+            is_full,
+            renew,
+        })
+    }
+
+    fn flushed(&mut self, store: &Store) {
+        if let Some(outlet) = &self.outlet {
+            outlet.allow(store.place());
+        }
+    }
+}
