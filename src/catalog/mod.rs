@@ -16,7 +16,6 @@ mod view;
 pub use open::{Ledger, sqlite_error};
 pub use process::{Activity, Backends};
 pub use run::{LastRun, PastRun, Run};
-pub use run::{PastRun, Run};
 pub use sentinel::{CdcSetup, CdcStatus, Sentinel};
 pub use setup::Setup;
 pub use step::{Step, Timing};

@@ -9,11 +9,16 @@
 
 pub mod apply;
 pub mod change;
+pub mod cleanup;
 pub mod decode;
 pub mod files;
 pub mod json_line;
+pub mod origin;
+pub mod prune;
 pub mod publication;
 pub mod receive;
+pub mod setup;
+pub mod slot;
 pub mod source;
 pub mod source_table;
 pub mod transform;

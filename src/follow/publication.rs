@@ -225,6 +225,57 @@ pub fn create(session: &mut PgSession, plan: &Plan) -> Result<()> {
     })
 }
 
+/// Refuses a publication of the user that does not publish everything.
+pub fn check_given(session: &mut PgSession, name: &str) -> Result<()> {
+    let row = session.query_opt(
+        "select pubinsert and pubupdate and pubdelete and \
+         coalesce((pg_catalog.to_jsonb(p) ->> 'pubtruncate')::bool, true) \
+         from pg_catalog.pg_publication p where pubname = $1",
+        &[&name],
+    )?;
+    let Some(row) = row else {
+        return Err(Error::new(
+            Kind::Source,
+            format!("publication \"{name}\" does not exist on the source"),
+        )
+        .hint("Give the name of an existing one, or leave --publication out."));
+    };
+    if !row.get::<_, bool>(0) {
+        return Err(Error::new(
+            Kind::Source,
+            format!(
+                "publication \"{name}\" does not publish all of insert, update, delete and truncate"
+            ),
+        )
+        .hint(
+            "Changes that it leaves out would be lost: ALTER PUBLICATION ... SET (publish = ...).",
+        ));
+    }
+    let rows = session.query(
+        "select pg_catalog.format('%I.%I', n.nspname, c.relname) \
+           from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+          where c.relkind = 'r' and c.relpersistence = 'p' and n.nspname !~ '^pg_' \
+            and n.nspname not in ('information_schema', 'pgcopydb') \
+            and not exists (select 1 from pg_catalog.pg_publication_tables t \
+                             where t.pubname = $1 and ((t.schemaname, t.tablename) = (n.nspname, c.relname) \
+                                or exists (select 1 from pg_catalog.pg_inherits i where i.inhrelid = c.oid))) \
+          order by 1 limit 20",
+        &[&name],
+    )?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Err(Error::new(
+        Kind::Source,
+        format!("publication \"{name}\" does not publish all tables"),
+    )
+    .detail(format!("Missing: {}.", names.join(", ")))
+    .hint(
+        "Changes of tables that it leaves out would be lost: ALTER PUBLICATION ... ADD TABLE ...",
+    ))
+}
+
 /// A publication as it is now, for comparison with what it was; none when it is gone.
 pub fn fingerprint(session: &mut PgSession, name: &str) -> Result<Option<String>> {
     let row = session.query_opt(include_str!("sql/read_publication.sql"), &[&name])?;

@@ -181,11 +181,6 @@ impl Store {
         })
     }
 
-    /// The first timeline of the source changed while it was followed.
-    pub(super) fn set_timelines(&mut self, timelines: Timelines) {
-        self.timelines = timelines;
-    }
-
     /// A transaction begins. Its line is held back until a change comes.
     pub(super) fn begin(&mut self, facts: Facts, line: Vec<u8>) -> Result<()> {
         if self.is_open() {

@@ -1,0 +1,89 @@
+//! Pruning: removes files all of whose transactions are applied and durable on the target.
+//!
+//! Runs in the main program, or in the receive process. A file goes only when everything that begins,
+//! goes on or ends in it is behind the target's durable progress; how far is written down first.
+
+use super::files::{CdcDir, trouble};
+use super::txn_index::TxnIndex;
+use crate::catalog::sentinel::{self, Position};
+use crate::catalog::{CdcStatus, Ledger, Sentinel};
+use crate::error::Result;
+use crate::units::Lsn;
+use std::path::PathBuf;
+
+/// What was removed, or would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// JSON files with their SQL files.
+    pub files: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// The target's progress.
+    pub replayed: Lsn,
+}
+
+/// Removes what is not needed any more. `replayed`: the target's durable progress.
+pub fn run(cdc: &CdcDir, ledger: &mut Ledger, dry_run: bool) -> Result<Pruned> {
+    let row = Sentinel::must_read(ledger.connection())?;
+    let status = CdcStatus::read(ledger.connection())?;
+    // A drained sentinel may hold a raw endpos; what is received up to there is applied all the same.
+    let replayed = row
+        .replay_lsn
+        .min(status.received_through.max(status.pruned_through));
+    let mut pruned = Pruned {
+        replayed,
+        ..Pruned::default()
+    };
+    let Some(index) = TxnIndex::open(cdc)? else {
+        return Ok(pruned);
+    };
+    let at = index.first_after(replayed)?;
+    // The first file that is still needed: where the first transaction begins that is not applied,
+    // or, when all are, the newest one.
+    let segments = cdc.segments()?;
+    let newest = segments.last().map(|segment| segment.name);
+    let needed = match index.get(at)? {
+        Some(record) => Some(record.begin.segment),
+        None => index.last()?.map(|record| record.end.segment),
+    };
+    let Some(first_kept) = needed
+        .zip(newest)
+        .map(|(needed, newest)| needed.min(newest))
+    else {
+        return Ok(pruned);
+    };
+    let old: Vec<_> = segments
+        .iter()
+        .filter(|segment| segment.name < first_kept && segment.partial.is_none())
+        .collect();
+    if old.is_empty() {
+        return Ok(pruned);
+    }
+    if !dry_run {
+        sentinel::advance(ledger, &[(Position::PrunedThrough, replayed)])?;
+    }
+    for segment in old {
+        pruned.files += 1;
+        let paths: [PathBuf; 3] = [
+            cdc.sql(segment.name),
+            cdc.sql_partial(segment.name),
+            cdc.json(segment.name),
+        ];
+        for path in paths {
+            let Ok(metadata) = std::fs::metadata(&path) else {
+                continue;
+            };
+            pruned.bytes += metadata.len();
+            if dry_run {
+                continue;
+            }
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(trouble("remove", &path, &error));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(pruned)
+}

@@ -1,0 +1,90 @@
+//! `stream setup`: slot, publications, sentinel and origin, each found again by a second call.
+//!
+//! Runs in the main program as a leaf.
+
+use super::files::CdcDir;
+use super::origin;
+use super::slot::{self, Made, Means, SlotSettings};
+use crate::catalog::{Ledger, Sentinel};
+use crate::conninfo::ConnInfo;
+use crate::error::{Error, Result};
+use crate::pg::{Canceller, Link, Profile, Token, application_name, endpoint};
+use crate::units::{Lsn, Side};
+use crate::workdir::Layout;
+
+/// Title of the sessions.
+const TITLE: &str = "stream setup";
+
+/// What to set up.
+pub struct SetupSettings {
+    /// The source.
+    pub source: ConnInfo,
+    /// The target.
+    pub target: ConnInfo,
+    /// The work directory, which is ours while this runs.
+    pub layout: Layout,
+    /// The folder of change data.
+    pub cdc: CdcDir,
+    /// The slot.
+    pub slot: SlotSettings,
+    /// Name of the origin on the target.
+    pub origin: String,
+    /// Where to stop.
+    pub endpos: Option<Lsn>,
+}
+
+/// The link to a side: its first endpoint that answers.
+pub fn link(conn: &ConnInfo, side: Side, title: &str) -> Result<Link> {
+    let (session, pin) = endpoint::find(conn, side, &application_name(title))?;
+    session.close();
+    Ok(Link {
+        conn: conn.pinned(&pin),
+        pin,
+        side,
+    })
+}
+
+/// Sets everything up. Blocks.
+pub fn run(settings: &SetupSettings, canceller: &Canceller) -> Result<()> {
+    let mut ledger = Ledger::open(&settings.layout.ledger())?;
+    let before = Sentinel::read(ledger.connection())?;
+    if before.is_some() && !settings.slot.resume {
+        return Err(
+            Error::bad_state("the stream was set up before in this work directory").hint(
+                "Use --resume to go on with it, or \"pgcopydb stream cleanup\" to remove it.",
+            ),
+        );
+    }
+    let source = link(&settings.source, Side::Source, TITLE)?;
+    let target = link(&settings.target, Side::Target, TITLE)?;
+    let mut session = target.session(TITLE, &Profile::TargetPlain)?;
+    let _registered = canceller.register(Token::from_session(&session));
+    // Whether the origin can be made is known before anything is left on the source.
+    origin::read(&mut session, &settings.origin)?;
+    let means = Means {
+        link: &source,
+        cdc: &settings.cdc,
+        title: TITLE,
+        canceller,
+    };
+    let Made { file, holder } = slot::make(&means, &mut ledger, &settings.slot)?;
+    if holder.is_some() {
+        log::warn!(
+            "The snapshot of the replication slot ends with this command; for a copy that changes \
+             can be applied to, hold it with \"pgcopydb snapshot --follow\""
+        );
+    }
+    if before.is_some() {
+        log::info!("Skipping creation of pgcopydb.sentinel (--resume)");
+    } else {
+        let endpos = settings.endpos.unwrap_or_default();
+        Sentinel::create(&mut ledger, file.lsn, endpos)?;
+    }
+    origin::set_up(
+        &mut session,
+        &mut ledger,
+        &settings.cdc,
+        &settings.origin,
+        file.lsn,
+    )
+}

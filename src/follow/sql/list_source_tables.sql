@@ -1,0 +1,49 @@
+-- The tables whose changes can come, with their columns and what tells a row.
+-- Parameters: none.
+-- Columns: nspname text, relname text, identity text (key, full, nothing), columns text (JSON array of
+--   {name, generated, is_key}, in order), root_nspname text and root_relname text (null: no partition).
+-- Order: oid. Servers: 9.6 and later.
+-- A deferrable primary key is no identity: the server does not log it.
+with recursive up as (
+    select i.inhrelid as oid, i.inhparent as ancestor
+      from pg_catalog.pg_inherits i
+           join pg_catalog.pg_class p on p.oid = i.inhparent and p.relkind = 'p'
+    union all
+    select u.oid, i.inhparent
+      from up u
+           join pg_catalog.pg_inherits i on i.inhrelid = u.ancestor
+           join pg_catalog.pg_class p on p.oid = i.inhparent and p.relkind = 'p'
+), root as (
+    select u.oid, u.ancestor from up u
+     where not exists (select 1 from pg_catalog.pg_inherits i
+                              join pg_catalog.pg_class p on p.oid = i.inhparent and p.relkind = 'p'
+                        where i.inhrelid = u.ancestor)
+), identity_key as (
+    select i.indrelid as oid, i.indkey
+      from pg_catalog.pg_index i
+           join pg_catalog.pg_class c on c.oid = i.indrelid
+     where i.indisvalid and i.indimmediate
+       and ((c.relreplident = 'd' and i.indisprimary) or (c.relreplident = 'i' and i.indisreplident))
+)
+select n.nspname::text as nspname, c.relname::text as relname,
+       case when c.relreplident = 'f' then 'full' when k.oid is not null then 'key' else 'nothing' end as identity,
+       coalesce((select jsonb_agg(jsonb_build_object(
+                            'name', a.attname,
+                            'generated', coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '',
+                            'is_key', coalesce(a.attnum = any (k.indkey), false))
+                        order by a.attnum)
+                   from pg_catalog.pg_attribute a
+                  where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]')::text as columns,
+       rn.nspname::text as root_nspname, rc.relname::text as root_relname
+  from pg_catalog.pg_class c
+       join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+       left join root r on r.oid = c.oid
+       left join pg_catalog.pg_class rc on rc.oid = r.ancestor
+       left join pg_catalog.pg_namespace rn on rn.oid = rc.relnamespace
+       left join identity_key k on k.oid = c.oid
+ where c.relkind in ('r', 'p', 'm')
+   and c.relpersistence = 'p'
+   and n.nspname !~ '^pg_'
+   and n.nspname <> 'information_schema'
+   and n.nspname <> 'pgcopydb'
+ order by c.oid;
