@@ -18,6 +18,8 @@ mod compare;
 mod drift;
 mod filters;
 mod filters_random;
+mod follow_receive;
+mod follow_setup;
 mod list;
 mod looking;
 mod lost;

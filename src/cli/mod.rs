@@ -138,6 +138,11 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
         Some(Command::List {
             command: Some(command),
         }) => logged(&call, |call| pgcopydb::list::run(&command, call)),
+        Some(Command::Stream {
+            command: Some(command),
+        }) if !pgcopydb::stream::lacks_command(&command) => {
+            logged(&call, |call| pgcopydb::stream::run(&command, call))
+        }
         Some(Command::Status(args)) => logged(&call, |call| pgcopydb::status::run(&args, call)),
         Some(Command::Compare {
             command: Some(command),
@@ -147,7 +152,8 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
             Command::Copy { command: None }
             | Command::Compare { command: None }
             | Command::Config { command: None }
-            | Command::List { command: None },
+            | Command::List { command: None }
+            | Command::Stream { .. },
         ) => {
             output::to_stderr(&pgcopydb::help::expected_command(&call.path));
             ExitCode::FAILURE
@@ -196,6 +202,7 @@ fn refuse_not_yet(matches: &clap::ArgMatches) -> Result<()> {
     let below = |group: &str| match group {
         "copy" => &args::COPY_NOT_YET[..],
         "list" => &args::LIST_NOT_YET[..],
+        "stream" => &args::STREAM_NOT_YET[..],
         _ => &[],
     };
     match matches.subcommand() {

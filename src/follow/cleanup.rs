@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Title of the sessions.
 const TITLE: &str = "stream cleanup";
+/// How long a server is tried: the other side must not wait for one that is gone.
+const CONNECT_BUDGET: Duration = Duration::from_secs(5);
 /// How long a slot in use is waited for.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
 
@@ -56,7 +58,7 @@ pub fn run(settings: &CleanupSettings) -> Result<()> {
         }
     };
     keep(target(settings));
-    keep(on_source(settings, ledger.as_mut()));
+    keep(on_source(settings, ledger.as_ref()));
     for path in [
         settings.cdc.slot(),
         settings.layout.snapshot(),
@@ -85,7 +87,7 @@ pub fn run(settings: &CleanupSettings) -> Result<()> {
 }
 
 fn target(settings: &CleanupSettings) -> Result<()> {
-    let link = setup::link(&settings.target, Side::Target, TITLE)?;
+    let link = setup::link_within(CONNECT_BUDGET, &settings.target, Side::Target, TITLE)?;
     let mut session = link.session(TITLE, &Profile::TargetPlain)?;
     if origin::drop_all(&mut session, &settings.origin)? > 0 {
         log::info!(
@@ -102,12 +104,12 @@ fn target(settings: &CleanupSettings) -> Result<()> {
         })
 }
 
-fn on_source(settings: &CleanupSettings, ledger: Option<&mut Ledger>) -> Result<()> {
-    let link = setup::link(&settings.source, Side::Source, TITLE)?;
+fn on_source(settings: &CleanupSettings, ledger: Option<&Ledger>) -> Result<()> {
+    let link = setup::link_within(CONNECT_BUDGET, &settings.source, Side::Source, TITLE)?;
     let mut session = source::connect_beside(&link, TITLE)?;
     let mut result = Ok(());
     if session.server_version >= crate::units::PgVersion(100_000) {
-        result = drop_publications(&mut session, settings, ledger.as_deref());
+        result = drop_publications(&mut session, settings, ledger);
     }
     let backend = match &ledger {
         Some(ledger) => CdcStatus::read(ledger.connection())?.receive_backend,

@@ -321,7 +321,10 @@ pub fn push_string(text: &str, out: &mut String) {
         // What is escaped is ASCII, so both ends lie between characters.
         out.push_str(text.get(copied..at).unwrap_or_default());
         if short.is_empty() {
-            out.push_str(&format!("\\u{byte:04x}"));
+            out.push_str("\\u00");
+            for nibble in [byte >> 4, byte & 0xF] {
+                out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
         } else {
             out.push_str(short);
         }

@@ -11,6 +11,7 @@ pub mod apply;
 pub mod change;
 pub mod cleanup;
 pub mod decode;
+pub mod endpos;
 pub mod files;
 pub mod json_line;
 pub mod origin;

@@ -13,6 +13,10 @@ use crate::units::PgVersion;
 
 /// A table that could be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts of a table that do not depend on each other"
+)]
 pub struct Candidate {
     /// Its oid.
     pub oid: i64,
@@ -149,14 +153,15 @@ pub fn plan(slot: &str, tables: &[Candidate], version: PgVersion) -> Plan {
     } else {
         "publish = 'insert, update, delete'"
     };
+    let [main, noid, generated_name] = names_of(slot);
     plan.wanted.push(Wanted {
-        name: slot.to_owned(),
+        name: main,
         tables: keyed,
         options: all_actions,
     });
     if !keyless.is_empty() {
         plan.wanted.push(Wanted {
-            name: format!("{slot}_noid"),
+            name: noid,
             tables: keyless,
             options: if truncates {
                 "publish = 'insert, truncate'"
@@ -167,7 +172,7 @@ pub fn plan(slot: &str, tables: &[Candidate], version: PgVersion) -> Plan {
     }
     if !generated.is_empty() {
         plan.wanted.push(Wanted {
-            name: format!("{slot}_gen"),
+            name: generated_name,
             tables: generated,
             options: "publish = 'insert, update, delete, truncate', publish_generated_columns = stored",
         });

@@ -5,12 +5,14 @@
 use super::files::CdcDir;
 use super::origin;
 use super::slot::{self, Made, Means, SlotSettings};
-use crate::catalog::{Ledger, Sentinel};
+use crate::catalog::{CdcSetup, Ledger, Sentinel};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, Result};
-use crate::pg::{Canceller, Link, Profile, Token, application_name, endpoint};
+use crate::pg::{Canceller, Link, Profile, Token, application_name, retry};
 use crate::units::{Lsn, Side};
+use crate::wire;
 use crate::workdir::Layout;
+use std::time::Duration;
 
 /// Title of the sessions.
 const TITLE: &str = "stream setup";
@@ -35,7 +37,16 @@ pub struct SetupSettings {
 
 /// The link to a side: its first endpoint that answers.
 pub fn link(conn: &ConnInfo, side: Side, title: &str) -> Result<Link> {
-    let (session, pin) = endpoint::find(conn, side, &application_name(title))?;
+    link_within(retry::FIRST_CONNECT_BUDGET, conn, side, title)
+}
+
+/// The same, trying for so long.
+pub fn link_within(budget: Duration, conn: &ConnInfo, side: Side, title: &str) -> Result<Link> {
+    let what = format!("connect to the {side} at {}", conn.safe_uri());
+    let name = application_name(title);
+    let (session, pin) = retry::with_backoff(budget, &what, &wire::stop_requested, || {
+        wire::Session::connect(conn, side, &name, &[])
+    })?;
     session.close();
     Ok(Link {
         conn: conn.pinned(&pin),
@@ -74,6 +85,7 @@ pub fn run(settings: &SetupSettings, canceller: &Canceller) -> Result<()> {
              can be applied to, hold it with \"pgcopydb snapshot --follow\""
         );
     }
+    CdcSetup::put(&mut ledger, &[("source_uri", &settings.source.safe_uri())])?;
     if before.is_some() {
         log::info!("Skipping creation of pgcopydb.sentinel (--resume)");
     } else {

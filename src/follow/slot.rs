@@ -90,17 +90,8 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
         let plan = publication::plan(&settings.slot, &tables, facts.version);
         look_at_tables(plugin, settings, &plan)?;
         let names = prepare_publications(&mut beside, ledger, settings, plugin, &plan)?;
-        let mut holder =
-            source::connect_replication(means.link, means.title, Duration::from_secs(60))?;
-        let created = {
-            let _cancel = means
-                .canceller
-                .register(Token::Wire(holder.cancel_token()?));
-            let _told = tell_who_is_waited_for(means.link.clone(), means.title.to_owned())?;
-            source::create_slot(&mut holder, &settings.slot, plugin, false)
-        };
-        let created = match created {
-            Ok(created) => created,
+        let (holder, created) = match create(means, &settings.slot, plugin) {
+            Ok(made) => made,
             Err(error) => {
                 drop_own_publications(&mut beside, ledger)?;
                 return Err(error);
@@ -127,11 +118,7 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
             publications: names,
             tli: 0,
         };
-        let text = source_table::to_json(&now.1)?;
-        let text = String::from_utf8_lossy(&text).into_owned();
-        means
-            .cdc
-            .write_whole(&means.cdc.top().join(source_table::FILE_NAME), &text)?;
+        write_tables(means.cdc, &now.1)?;
         record(&file, &facts, &mut beside, ledger)?;
         means.cdc.write_slot(&file)?;
         log::info!(
@@ -151,6 +138,24 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
         "tables are made or dropped on the source all the time, so that no publication fits",
     )
     .hint("Wait until migrations of its schema are over, then start again."))
+}
+
+/// Makes the slot itself; the session holds its snapshot.
+fn create(means: &Means<'_>, name: &str, plugin: Plugin) -> Result<(Session, source::Created)> {
+    let mut holder = source::connect_replication(means.link, means.title, Duration::from_secs(60))?;
+    let _cancel = means
+        .canceller
+        .register(Token::Wire(holder.cancel_token()?));
+    let _told = tell_who_is_waited_for(means.link.clone(), means.title.to_owned())?;
+    let created = source::create_slot(&mut holder, name, plugin, false)?;
+    Ok((holder, created))
+}
+
+/// Leaves the tables for those who transform and apply.
+fn write_tables(cdc: &CdcDir, tables: &[SourceTable]) -> Result<()> {
+    let text = source_table::to_json(tables)?;
+    let path = cdc.top().join(source_table::FILE_NAME);
+    cdc.write_whole(&path, &String::from_utf8_lossy(&text))
 }
 
 /// Accepts a recorded slot when it is the one asked for and still there.
@@ -227,6 +232,35 @@ pub fn check_recorded(file: &SlotFile, slot: &str, plugin: Option<Plugin>) -> Re
     Ok(())
 }
 
+/// pgoutput where nothing speaks against it.
+fn best_plugin(settings: &SlotSettings, facts: &SourceFacts, tables: &[Candidate]) -> Plugin {
+    let not_owned = |table: &&Candidate| !table.is_owned && !table.is_unlogged;
+    let against = if facts.version < PgVersion(100_000) {
+        Some("the source is older than PostgreSQL 10".to_owned())
+    } else if settings.publication.is_some() {
+        None
+    } else if facts.is_standby {
+        Some("no publication can be made on a standby".to_owned())
+    } else {
+        tables.iter().find(not_owned).map(|table| {
+            format!(
+                "the role does not own {} and may not publish it",
+                table.qname
+            )
+        })
+    };
+    match against {
+        None => {
+            log::info!("Using plugin pgoutput, which needs nothing but publications");
+            Plugin::Pgoutput
+        }
+        Some(why) => {
+            log::info!("Using plugin test_decoding, as {why}");
+            Plugin::TestDecoding
+        }
+    }
+}
+
 /// The plugin that was asked for, else pgoutput where nothing speaks against it.
 fn choose_plugin(
     settings: &SlotSettings,
@@ -235,35 +269,7 @@ fn choose_plugin(
 ) -> Result<Plugin> {
     let plugin = match settings.plugin {
         Some(plugin) => plugin,
-        None => {
-            let against = if facts.version < PgVersion(100_000) {
-                Some("the source is older than PostgreSQL 10".to_owned())
-            } else if settings.publication.is_some() {
-                None
-            } else if facts.is_standby {
-                Some("no publication can be made on a standby".to_owned())
-            } else {
-                tables
-                    .iter()
-                    .find(|table| !table.is_owned && !table.is_unlogged)
-                    .map(|table| {
-                        format!(
-                            "the role does not own {} and may not publish it",
-                            table.qname
-                        )
-                    })
-            };
-            match against {
-                None => {
-                    log::info!("Using plugin pgoutput, which needs nothing but publications");
-                    Plugin::Pgoutput
-                }
-                Some(why) => {
-                    log::info!("Using plugin test_decoding, as {why}");
-                    Plugin::TestDecoding
-                }
-            }
-        }
+        None => best_plugin(settings, facts, tables),
     };
     if settings.numeric_as_string && plugin != Plugin::Wal2json {
         return Err(Error::bad_args(

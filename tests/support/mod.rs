@@ -1,6 +1,7 @@
 //! What every integration test stands on: servers, the program under test, the judge.
 
 pub mod cluster;
+pub mod follow;
 pub mod judge;
 pub mod program;
 pub mod servers;

@@ -9,6 +9,7 @@ pub(super) mod clone;
 pub(super) mod compare;
 mod globals;
 pub(super) mod list;
+pub(super) mod stream;
 pub(super) mod value;
 
 pub(super) use check::{CheckArgs, PluginArg};
@@ -19,8 +20,7 @@ pub(super) use list::{DirArgs, ListCommand};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Top commands that exist and cannot be used yet.
-pub(super) const NOT_YET: [&str; 6] =
-    ["follow", "snapshot", "dump", "restore", "stream", "cutover"];
+pub(super) const NOT_YET: [&str; 5] = ["follow", "snapshot", "dump", "restore", "cutover"];
 
 /// Commands below `copy` that exist and cannot be used yet.
 pub(super) const COPY_NOT_YET: [&str; 9] = [
@@ -37,6 +37,10 @@ pub(super) const COPY_NOT_YET: [&str; 9] = [
 
 /// Commands below `list` that exist and cannot be used yet.
 pub(super) const LIST_NOT_YET: [&str; 1] = ["depends"];
+
+/// Commands below `stream` that exist and cannot be used yet.
+pub(super) const STREAM_NOT_YET: [&str; 5] =
+    ["prefetch", "catchup", "replay", "transform", "apply"];
 
 /// Layout of every help text, in front of which the command's path is put: two lines, then options.
 const HELP_TEMPLATE: &str = "{about}\nusage: {usage}\n\n{all-args}\n";
@@ -98,6 +102,12 @@ pub(super) enum Command {
     List {
         #[command(subcommand)]
         command: Option<ListCommand>,
+    },
+    /// Follow the changes of the source, step by step
+    #[command(help_template = HELP_TEMPLATE)]
+    Stream {
+        #[command(subcommand)]
+        command: Option<stream::StreamCommand>,
     },
     /// Print what a work directory holds, and how to go on
     #[command(help_template = HELP_TEMPLATE)]
@@ -161,6 +171,9 @@ pub(super) fn tree() -> clap::Command {
         .subcommands(NOT_YET.map(refused))
         .mut_subcommand("copy", |copy| copy.subcommands(COPY_NOT_YET.map(refused)))
         .mut_subcommand("list", |list| list.subcommands(LIST_NOT_YET.map(refused)))
+        .mut_subcommand("stream", |stream| {
+            stream.subcommands(STREAM_NOT_YET.map(refused))
+        })
 }
 
 /// A command whose arguments do not matter, as it is refused with any.

@@ -58,6 +58,57 @@ pub(in crate::cli) fn text(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses an LSN.
+pub(in crate::cli) fn lsn(text: &str) -> Result<crate::units::Lsn, String> {
+    text.parse()
+}
+
+/// Parses a size that is not 0.
+pub(in crate::cli) fn size(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        0 => Err("expected a size of 1 byte at least".to_owned()),
+        size => Ok(size),
+    }
+}
+
+/// Parses the name of an output plugin.
+pub(in crate::cli) fn plugin(text: &str) -> Result<crate::follow::files::Plugin, String> {
+    crate::follow::files::Plugin::of_name(text)
+        .ok_or_else(|| "expected pgoutput, test_decoding or wal2json".to_owned())
+}
+
+/// Longest name of an object of the server, bytes.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Parses the name of an object of the server.
+pub(in crate::cli) fn name(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("it is empty".to_owned()),
+        1..=NAME_BYTES_MAX => Ok(text.to_owned()),
+        _ => Err(format!("a name has at most {NAME_BYTES_MAX} bytes")),
+    }
+}
+
+/// Parses the name of a replication slot.
+pub(in crate::cli) fn slot(text: &str) -> Result<String, String> {
+    let fits = text
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if fits {
+        // Names of publications are made of it with an ending of five letters.
+        return name(text);
+    }
+    Err("a replication slot's name has lower case letters, digits and underscores only".to_owned())
+}
+
+/// Parses the name of a replication origin; parallel workers have names of their own behind a slash.
+pub(in crate::cli) fn origin(text: &str) -> Result<String, String> {
+    if text.contains(['/', '\n']) {
+        return Err("an origin's name has no slash and no line break".to_owned());
+    }
+    name(text)
+}
+
 /// Digits only: no sign, no blanks.
 fn whole(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -11,6 +11,8 @@ pub(super) mod help;
 pub(super) mod list;
 mod list_progress;
 pub(super) mod ping;
+mod sentinel;
 pub(super) mod status;
+pub(super) mod stream;
 pub(super) mod version;
 mod work_dir;

@@ -7,6 +7,7 @@
 mod check;
 mod compare;
 mod connection;
+pub(super) mod follow;
 mod list;
 mod pick;
 

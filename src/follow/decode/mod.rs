@@ -26,8 +26,6 @@ pub struct Decoded {
     pub end_lsn: Option<Lsn>,
     /// Time of the commit, microseconds since 2000-01-01 UTC, where `B` or `C` tell it.
     pub commit_time: Option<i64>,
-    /// `M`: not part of a transaction.
-    pub is_outside: bool,
 }
 
 impl Decoded {
@@ -39,7 +37,6 @@ impl Decoded {
             commit_lsn: None,
             end_lsn: None,
             commit_time: None,
-            is_outside: false,
         }
     }
 }

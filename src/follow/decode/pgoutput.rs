@@ -174,12 +174,8 @@ impl Pgoutput {
             b'I' | b'U' | b'D' => self.row(tag, &mut cursor, out)?,
             b'T' => self.truncate(&mut cursor, out)?,
             b'M' => {
-                let flags = cursor.byte()?;
                 out.push_str("{\"action\":\"M\"}");
-                return Ok(Some(Decoded {
-                    is_outside: flags & 1 == 0,
-                    ..Decoded::plain(Action::Message)
-                }));
+                return Ok(Some(Decoded::plain(Action::Message)));
             }
             b'O' | b'Y' => return Ok(None),
             other => {
@@ -516,9 +512,9 @@ mod tests {
     fn a_transaction_tells_its_commit() {
         let mut decoder = Pgoutput::default();
         let begin = b"B\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\x05\0\0\0\x09";
-        let decoded = decoder.decode(begin, &mut String::new()).unwrap().unwrap();
+        let told = decoder.decode(begin, &mut String::new()).unwrap().unwrap();
         assert_eq!(
-            (decoded.xid, decoded.commit_lsn, decoded.commit_time),
+            (told.xid, told.commit_lsn, told.commit_time),
             (Some(9), Some(Lsn(256)), Some(5))
         );
     }

@@ -39,11 +39,8 @@ pub fn decode(text: &str, out: &mut String) -> Result<Decoded> {
         .ok_or_else(|| wrong("INSERT, UPDATE, DELETE or TRUNCATE was expected"))?
         .1;
         Decoded::plain(action)
-    } else if let Some(rest) = text.strip_prefix("message: transactional: ") {
-        Decoded {
-            is_outside: rest.starts_with('0'),
-            ..Decoded::plain(Action::Message)
-        }
+    } else if text.starts_with("message: transactional: ") {
+        Decoded::plain(Action::Message)
     } else {
         return Err(wrong("its kind is unknown"));
     };

@@ -17,7 +17,6 @@ struct Head<'a> {
     xid: Option<u32>,
     lsn: Option<Lsn>,
     nextlsn: Option<Lsn>,
-    transactional: Option<bool>,
     change: Option<serde::de::IgnoredAny>,
 }
 
@@ -47,7 +46,6 @@ pub fn decode(text: &str, out: &mut String) -> Result<Decoded> {
         commit_lsn: head.lsn.filter(|_| is_begin),
         end_lsn: head.nextlsn.filter(|_| is_begin),
         commit_time: None,
-        is_outside: action == Action::Message && head.transactional == Some(false),
     })
 }
 

@@ -69,6 +69,10 @@ pub(super) struct Facts {
 
 /// The files of one stream.
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "what is still to be put on disk, each on its own"
+)]
 pub(super) struct Store {
     cdc: CdcDir,
     timelines: Timelines,

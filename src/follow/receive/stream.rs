@@ -331,8 +331,8 @@ impl<'a> Stream<'a> {
         let Some(decoded) = self.decoder.decode(payload, &mut self.scratch)? else {
             return Ok(None);
         };
-        if decoded.is_outside {
-            // A message outside of transactions has no place in their order, and nobody applies it.
+        if decoded.action == Action::Message {
+            // Nobody applies it; without it a transaction of nothing else stays an empty one.
             return Ok(None);
         }
         let facts = Facts {
