@@ -14,7 +14,11 @@ const COMMANDS_LATER: &[&str] = &[
     "follow",
     "snapshot",
     "cutover",
-    "stream",
+    "stream prefetch",
+    "stream catchup",
+    "stream replay",
+    "stream transform",
+    "stream apply",
     "copy roles",
     "copy extensions",
     "copy schema",
@@ -96,7 +100,9 @@ fn is_later(command: &str) -> bool {
 }
 
 fn is_pair_later(row: &Row) -> bool {
-    let of_following = OPTIONS_LATER.contains(&row.option) && row.command != "check";
+    let is_network = matches!(row.option, "--host" | "--port");
+    let is_built = row.command == "check" || (row.command.starts_with("stream ") && !is_network);
+    let of_following = OPTIONS_LATER.contains(&row.option) && !is_built;
     of_following || PAIRS_LATER.contains(&(row.command, row.option))
 }
 
