@@ -109,6 +109,32 @@ fn every_database_arrives_with_its_attributes_and_one_summary_tells_of_all() {
         .collect();
     assert_eq!(names.len(), 5);
     assert!(names.contains(&ODD), "{names:?}");
+    // Compared as a whole, until something differs in one of them.
+    let all = |what: &str| {
+        let uris = uris(&pair);
+        let more = [
+            "--all-databases",
+            "--source",
+            &uris[0],
+            "--target",
+            &uris[1],
+        ];
+        run(&[&["compare", what][..], &more].concat())
+    };
+    all("data").exits(0);
+    all("schema").exits(0);
+    pair.to.sql(
+        "plain",
+        "update t set v = 'y' where id = 7; drop index t_v_idx",
+    );
+    pair.to.sql("postgres", "create database more");
+    all("data")
+        .exits(10)
+        .says(&["plain.public.t |", "database more", "2 of"]);
+    all("schema").exits(10).says(&[
+        "database \"plain\": index \"public\".\"t_v_idx\": only on the source",
+        "database \"more\": only on the target",
+    ]);
     // The same cannot be done again by mistake, and a plain clone does not take the directory for its own.
     clone(&pair, &work, &[]).exits(3).says(&["complete"]);
     let (uris, dir) = (uris(&pair), work.dir());

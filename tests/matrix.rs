@@ -64,8 +64,6 @@ const PAIRS_LATER: &[(&str, &str)] = &[
     ("compare schema", "--filters"),
     ("compare data", "--filters"),
     // A clone takes it.
-    ("compare schema", "--all-databases"),
-    ("compare data", "--all-databases"),
     ("check", "--all-databases"),
 ];
 

@@ -5,10 +5,12 @@
 
 use super::CompareSettings;
 use super::chunk::{self, Chunk, SLICE_BYTES};
+use super::couple::{self, Couple, Sides};
 use super::pool::{self, Reading};
 use super::rows::RowSum;
 use super::server::{Opening, Server};
 use super::table::{self, Entry, Table};
+use crate::conninfo::ConnInfo;
 use crate::error::{Error, Kind, Result};
 use crate::logging;
 use crate::notice;
@@ -43,9 +45,11 @@ impl Verdict {
     }
 }
 
-/// One table.
+/// One table, or a database that only one side has, without schema and name.
 #[derive(Clone, Debug)]
 pub struct TableReport {
+    /// Its database, where several are compared.
+    pub database: Option<String>,
     /// Raw name of the schema.
     pub schema: String,
     /// Raw name.
@@ -119,24 +123,62 @@ pub fn data(
     let stop = Arc::new(AtomicBool::new(false));
     crate::wire::set_stop_flag(Arc::clone(&stop));
     let canceller = Canceller::start(Arc::clone(&stop))?;
-    let result = compare(settings, env, &canceller, &stop);
-    super::unless_stopped(result)
+    let opening = Opening {
+        title: "compare data",
+        canceller: &canceller,
+    };
+    super::unless_stopped(all(settings, env, &opening, &stop))
+}
+
+/// Compares one couple of databases after the other.
+fn all(
+    settings: &CompareSettings,
+    env: &dyn Fn(&str) -> Option<String>,
+    opening: &Opening<'_>,
+    stop: &AtomicBool,
+) -> Result<DataReport> {
+    let mut report = DataReport { tables: Vec::new() };
+    for Couple { database, sides } in couple::list(settings, env, opening)? {
+        let found = match sides {
+            Sides::Both(both) => {
+                compare(settings, &both, opening, stop).map_err(|error| match &database {
+                    Some(name) => error.context(format!("database \"{name}\"")),
+                    None => error,
+                })?
+            }
+            Sides::Only(side) => {
+                let name = database.as_deref().unwrap_or_default();
+                log::warn!("Database \"{name}\" is on the {side} only");
+                vec![TableReport {
+                    database: None,
+                    schema: String::new(),
+                    name: String::new(),
+                    source: None,
+                    target: None,
+                    verdict: Verdict::Only(side),
+                }]
+            }
+        };
+        report
+            .tables
+            .extend(found.into_iter().map(|table| TableReport {
+                database: database.clone(),
+                ..table
+            }));
+    }
+    Ok(report)
 }
 
 fn compare(
     settings: &CompareSettings,
-    env: &dyn Fn(&str) -> Option<String>,
-    canceller: &Canceller,
+    (source, target): &(ConnInfo, ConnInfo),
+    opening: &Opening<'_>,
     stop: &AtomicBool,
-) -> Result<DataReport> {
-    let opening = Opening {
-        env,
-        title: "compare data",
-        canceller,
-    };
+) -> Result<Vec<TableReport>> {
+    let canceller = opening.canceller;
     let snapshot = settings.snapshot.as_deref();
-    let mut source = Server::open((&settings.source, Side::Source), &opening, snapshot)?;
-    let mut target = Server::open((&settings.target, Side::Target), &opening, None)?;
+    let mut source = Server::open((source, Side::Source), opening, snapshot)?;
+    let mut target = Server::open((target, Side::Target), opening, None)?;
     let mut entries = table::pair(table::list(&mut source)?, table::list(&mut target)?);
     let mut plan = plan(&mut entries, &mut source, &mut target)?;
     let encoding = common_encoding(&source, &target);
@@ -170,12 +212,11 @@ fn compare(
         table.left = table.left.saturating_sub(1);
     })?;
     let open = open.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let tables = entries
+    Ok(entries
         .into_iter()
         .zip(open)
         .map(|(((schema, name), entry), open)| judge(schema, name, &entry, open))
-        .collect();
-    Ok(DataReport { tables })
+        .collect())
 }
 
 /// What the two sides send rows in: what both store, so that nothing is converted, else UTF-8.
@@ -320,6 +361,7 @@ fn judge(schema: String, name: String, entry: &Entry, open: Open) -> TableReport
     };
     let read = matches!(verdict, Verdict::Equal | Verdict::Rows);
     TableReport {
+        database: None,
         schema,
         name,
         source: read.then_some(open.sums[0]),

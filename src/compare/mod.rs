@@ -6,6 +6,7 @@
 //! server. What could not be read is an error, never equal.
 
 mod chunk;
+mod couple;
 mod data;
 mod facts;
 mod pool;
@@ -35,6 +36,8 @@ pub struct CompareSettings {
     pub snapshot: Option<String>,
     /// What only the target has is no difference.
     pub ignore_extra: bool,
+    /// All databases of both clusters, by their names.
+    pub all_databases: bool,
 }
 
 impl fmt::Debug for CompareSettings {
@@ -43,6 +46,7 @@ impl fmt::Debug for CompareSettings {
             .field("table_jobs", &self.table_jobs)
             .field("snapshot", &self.snapshot)
             .field("ignore_extra", &self.ignore_extra)
+            .field("all_databases", &self.all_databases)
             .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,10 @@
 //! Runs in the main program; a thread reads each side. The judging is pure.
 
 use super::CompareSettings;
+use super::couple::{self, Couple, Sides};
 use super::facts::{self, Facts, Object, Value};
 use super::server::{Opening, Server};
+use crate::conninfo::ConnInfo;
 use crate::error::{Error, Kind, Result};
 use crate::pg::{Canceller, quote};
 use crate::sys::signal;
@@ -16,6 +18,8 @@ use std::sync::atomic::AtomicBool;
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
+    /// The database, where several are compared.
+    pub database: Option<String>,
     /// Kind of object, such as `column`.
     pub class: String,
     /// Raw names, from the schema on.
@@ -51,7 +55,10 @@ impl Difference {
             text.push(' ');
             text.push_str(&self.detail);
         }
-        text
+        match &self.database {
+            Some(database) => format!("database {}: {text}", quote::ident(database)),
+            None => text,
+        }
     }
 
     /// The difference in words.
@@ -91,11 +98,7 @@ impl SchemaReport {
         if self.differences.is_empty() {
             return Ok(());
         }
-        let objects: BTreeSet<_> = self
-            .differences
-            .iter()
-            .map(|difference| (&difference.class, &difference.name, &difference.detail))
-            .collect();
+        let objects: BTreeSet<String> = self.differences.iter().map(Difference::object).collect();
         Err(Error::new(
             Kind::Differences,
             format!(
@@ -116,23 +119,65 @@ pub fn schema(
     let stop = Arc::new(AtomicBool::new(false));
     crate::wire::set_stop_flag(Arc::clone(&stop));
     let canceller = Canceller::start(stop)?;
-    let result = compare(settings, env, &canceller);
-    super::unless_stopped(result)
+    let opening = Opening {
+        title: "compare schema",
+        canceller: &canceller,
+    };
+    super::unless_stopped(all(settings, env, &opening))
+}
+
+/// Compares one couple of databases after the other.
+fn all(
+    settings: &CompareSettings,
+    env: &dyn Fn(&str) -> Option<String>,
+    opening: &Opening<'_>,
+) -> Result<SchemaReport> {
+    let mut whole = SchemaReport::default();
+    for Couple { database, sides } in couple::list(settings, env, opening)? {
+        let report = match sides {
+            Sides::Both(both) => {
+                compare(settings, &both, opening).map_err(|error| match &database {
+                    Some(name) => error.context(format!("database \"{name}\"")),
+                    None => error,
+                })?
+            }
+            Sides::Only(Side::Target) if settings.ignore_extra => continue,
+            Sides::Only(side) => SchemaReport {
+                differences: vec![Difference {
+                    database: None,
+                    class: "database".to_owned(),
+                    name: vec![database.clone().unwrap_or_default()],
+                    detail: String::new(),
+                    what: What::Only(side),
+                }],
+                counts: BTreeMap::new(),
+            },
+        };
+        for (class, (source, target)) in report.counts {
+            let counts = whole.counts.entry(class).or_default();
+            counts.0 += source;
+            counts.1 += target;
+        }
+        let found = report.differences.into_iter();
+        whole.differences.extend(found.map(|difference| Difference {
+            database: match difference.what {
+                What::Only(_) if difference.class == "database" => None,
+                _ => database.clone(),
+            },
+            ..difference
+        }));
+    }
+    Ok(whole)
 }
 
 fn compare(
     settings: &CompareSettings,
-    env: &dyn Fn(&str) -> Option<String>,
-    canceller: &Canceller,
+    (source, target): &(ConnInfo, ConnInfo),
+    opening: &Opening<'_>,
 ) -> Result<SchemaReport> {
-    let title = "compare schema";
-    let opening = Opening {
-        env,
-        title,
-        canceller,
-    };
-    let mut source = Server::open((&settings.source, Side::Source), &opening, None)?;
-    let mut target = Server::open((&settings.target, Side::Target), &opening, None)?;
+    let Opening { title, canceller } = *opening;
+    let mut source = Server::open((source, Side::Source), opening, None)?;
+    let mut target = Server::open((target, Side::Target), opening, None)?;
     let versions = (source.facts.version, target.facts.version);
     let jobs = settings.table_jobs;
     let (source, target) = std::thread::scope(|scope| {
@@ -185,6 +230,7 @@ fn judge(source: &Facts, target: &Facts, versions: (PgVersion, PgVersion)) -> Sc
         report
             .differences
             .extend(found.into_iter().map(|what| Difference {
+                database: None,
                 class: object.class.clone(),
                 name: object.name.clone(),
                 detail: object.detail.clone(),

@@ -5,7 +5,6 @@
 
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Result};
-use crate::logging;
 use crate::pg::{Canceller, Link, PgSession, Profile, Registration, Token, endpoint};
 use crate::schema::server::{ServerFacts, read_server_facts};
 use crate::units::Side;
@@ -25,8 +24,6 @@ pub(super) struct Server {
 
 /// What is the same for both sides.
 pub(super) struct Opening<'a> {
-    /// Looks up environment variables.
-    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// What sessions are called.
     pub(super) title: &'a str,
     /// Cancels statements after a signal.
@@ -36,20 +33,12 @@ pub(super) struct Opening<'a> {
 impl Server {
     /// Connects, and takes a snapshot or adopts the one that is given. Blocks.
     pub(super) fn open(
-        (text, side): (&str, Side),
+        (conn, side): (&ConnInfo, Side),
         opening: &Opening<'_>,
         snapshot: Option<&str>,
     ) -> Result<Self> {
-        let Opening {
-            env,
-            title,
-            canceller,
-        } = opening;
-        let conn = ConnInfo::parse(text, env).context(|| format!("reading option --{side}"))?;
-        for secret in conn.secrets() {
-            logging::register_secret(&secret);
-        }
-        let (first, pin) = endpoint::find(&conn, side, &crate::pg::application_name(title))?;
+        let Opening { title, canceller } = opening;
+        let (first, pin) = endpoint::find(conn, side, &crate::pg::application_name(title))?;
         first.close();
         let link = Link {
             conn: conn.pinned(&pin),

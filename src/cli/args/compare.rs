@@ -32,7 +32,8 @@ pub(in crate::cli) struct CompareArgs {
     pub(in crate::cli) table_jobs: Option<u32>,
     #[arg(long, alias = "filter", short_alias = 'F', hide = true)]
     pub(in crate::cli) filters: Option<OsString>,
-    #[arg(long, short_alias = 'a', hide = true)]
+    /// Compare all databases of both clusters, by their names
+    #[arg(long, short_alias = 'a')]
     pub(in crate::cli) all_databases: bool,
 }
 

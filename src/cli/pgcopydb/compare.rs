@@ -96,7 +96,7 @@ fn schema_json(report: &SchemaReport, result: &Result<()>) -> serde_json::Value 
                 } => ("different", Some(fact), source.as_ref(), target.as_ref()),
             };
             json!({
-                "class": difference.class, "name": difference.name, "detail": difference.detail,
+                "database": difference.database, "class": difference.class, "name": difference.name, "detail": difference.detail,
                 "object": difference.object(), "kind": kind, "fact": fact,
                 "source": source, "target": target,
             })
@@ -127,7 +127,7 @@ fn data_json(report: &DataReport, result: &Result<()>) -> serde_json::Value {
         .iter()
         .map(|table| {
             json!({
-                "schema": table.schema, "name": table.name,
+                "database": table.database, "schema": table.schema, "name": table.name,
                 "qname": quote::qualified(&table.schema, &table.name),
                 "equal": matches!(table.verdict, Verdict::Equal), "why": why(&table.verdict),
                 "source": side(&table.source), "target": side(&table.target),
@@ -143,7 +143,11 @@ fn data_text(report: &DataReport) -> String {
     let names: Vec<String> = report
         .tables
         .iter()
-        .map(|table| format!("{}.{}", table.schema, table.name))
+        .map(|table| match &table.database {
+            None => format!("{}.{}", table.schema, table.name),
+            Some(database) if table.name.is_empty() => format!("database {database}"),
+            Some(database) => format!("{database}.{}.{}", table.schema, table.name),
+        })
         .collect();
     let width = names.iter().map(|name| name.chars().count()).max();
     let width = width.unwrap_or(0).max(NAME_WIDTH);

@@ -27,20 +27,21 @@ pub(in crate::cli) fn compare_data(
     let mut settings = both(&args.both, "pgcopydb compare data", environment)?;
     settings.snapshot =
         Picker::new(environment).text("--snapshot", "PGCOPYDB_SNAPSHOT", args.snapshot.as_deref());
+    if settings.all_databases && settings.snapshot.is_some() {
+        return Err(
+            Error::bad_args("option --snapshot cannot be used with --all-databases")
+                .hint("A snapshot is of one database: compare one at a time."),
+        );
+    }
     Ok(settings)
 }
 
 fn both(args: &CompareArgs, path: &str, environment: &Environment) -> Result<CompareSettings> {
-    for (option, given) in [
-        ("--filters", args.filters.is_some()),
-        ("--all-databases", args.all_databases),
-    ] {
-        if given {
-            return Err(
-                Error::bad_args(format!("option {option} is not supported yet by {path}"))
-                    .hint("Leave it out: this version compares one whole database."),
-            );
-        }
+    if args.filters.is_some() {
+        return Err(
+            Error::bad_args(format!("option --filters is not supported yet by {path}"))
+                .hint("Leave it out: this version compares whole databases."),
+        );
     }
     let table_jobs = Picker::new(environment).value(
         "--table-jobs",
@@ -55,5 +56,6 @@ fn both(args: &CompareArgs, path: &str, environment: &Environment) -> Result<Com
         table_jobs: table_jobs.unwrap_or(JOBS_DEFAULT),
         snapshot: None,
         ignore_extra: false,
+        all_databases: args.all_databases,
     })
 }
