@@ -138,6 +138,51 @@ fn one_who_does_not_inherit_from_the_owners_is_told_so() {
 }
 
 #[test]
+fn default_privileges_of_a_role_need_membership_in_it() {
+    let pair = owned_by(
+        "owner_only",
+        "create table t (id integer primary key);
+         alter default privileges for role app grant select on tables to reader",
+    );
+    let said = clone(&pair, "postgres", "owner_only", &["--no-owner"]).exits(7);
+    said.says(&[
+        "default privileges for role app",
+        "grant \"app\" to \"owner_only\"",
+        "--no-acl",
+    ]);
+    assert_untouched(&pair);
+    clone(&pair, "postgres", "owner_only", &["--no-owner", "--no-acl"]).exits(0);
+}
+
+#[test]
+fn schema_public_keeps_an_owner_that_may_not_be_changed_as_after_an_upgrade_from_before_15() {
+    let pair = owned_by(
+        "member",
+        "alter schema public owner to postgres; create schema s authorization app;
+         create table s.t (id integer primary key); alter table s.t owner to app",
+    );
+    let said = clone(&pair, "postgres", "member", &[]).exits(0);
+    said.says(&["Schema public belongs to \"postgres\" on the source and keeps its owner here"]);
+    let owner = "select nspowner::regrole::text from pg_namespace where nspname = 'public'";
+    assert_eq!(pair.in_target(owner), "pg_database_owner");
+}
+
+#[test]
+fn an_owner_of_a_publication_needs_create_on_the_database() {
+    let pair = owned_by(
+        "member",
+        "create schema s authorization app; create table s.t (id integer primary key);
+         alter table s.t owner to app; create publication p for table s.t",
+    );
+    pair.in_source(&format!(
+        "grant create on database {} to app; alter publication p owner to app",
+        pair.db
+    ));
+    let statement = format!("grant create on database \"{}\" to \"app\";", pair.db);
+    refused_until(&pair, "member", &[], &[&statement]);
+}
+
+#[test]
 fn create_on_the_database_is_enough_where_no_schema_is_there_before() {
     let pair = owned_by(
         "postgres",

@@ -152,6 +152,30 @@ fn names(findings: &[Finding]) -> String {
     shown.join(", ")
 }
 
+/// The grant of all of these, which may lie in schemas that the role may not use.
+fn grant_select(what: &str, findings: &[Finding]) -> String {
+    let names: Vec<&str> = findings
+        .iter()
+        .map(|finding| finding.qname.as_str())
+        .collect();
+    let is_closed = findings.iter().any(|finding| finding.reason == "schema");
+    let usage = if is_closed {
+        "grant usage on their schemas, and "
+    } else {
+        ""
+    };
+    format!("{usage}grant select on {what}{}", names.join(", "))
+}
+
+/// A shorter way to the same, where there is one.
+fn read_all(facts: &ServerFacts) -> String {
+    if facts.version.major() < 14 {
+        return String::new();
+    }
+    let role = quote::ident(&facts.role.rolname);
+    format!(" or for everything: grant pg_read_all_data to {role};")
+}
+
 fn refuse_unreadable_tables(
     source: &mut PgSession,
     facts: &ServerFacts,
@@ -159,7 +183,7 @@ fn refuse_unreadable_tables(
 ) -> Result<()> {
     let role = quote::ident(&facts.role.rolname);
     let tables = of_kept(read::list_unreadable_tables(&mut source.client)?, choices);
-    if let Some(first) = tables.first() {
+    if !tables.is_empty() {
         return Err(Error::new(
             Kind::Source,
             format!(
@@ -170,8 +194,9 @@ fn refuse_unreadable_tables(
         .with_sqlstate("42501")
         .detail(format!("They are: {}.", names(&tables)))
         .hint(format!(
-            "Run on the source: grant select on {} to {role};",
-            first.qname
+            "Run on the source: {} to {role};{}",
+            grant_select("", &tables),
+            read_all(facts)
         )));
     }
     Ok(())
@@ -208,7 +233,7 @@ fn refuse_unreadable_sequences(
         read::list_unreadable_sequences(&mut source.client)?,
         choices,
     );
-    if let Some(first) = sequences.first() {
+    if !sequences.is_empty() {
         return Err(Error::new(
             Kind::Source,
             format!(
@@ -219,8 +244,9 @@ fn refuse_unreadable_sequences(
         .with_sqlstate("42501")
         .detail(format!("They are: {}.", names(&sequences)))
         .hint(format!(
-            "Run on the source: grant select on sequence {} to {role};",
-            first.qname
+            "Run on the source: {} to {role};{}",
+            grant_select("sequence ", &sequences),
+            read_all(facts)
         )));
     }
     Ok(())

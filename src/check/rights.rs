@@ -10,8 +10,9 @@ use super::preflight::{Choices, shown};
 use crate::error::{Error, Kind, Result};
 use crate::filter::LeftOut;
 use crate::pg::{PgSession, quote};
-use crate::schema::preflight::find_role_rights;
+use crate::schema::preflight::{PublicOwner, find_public_owner, find_role_rights};
 use crate::schema::server::ServerFacts;
+use crate::units::Side;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// First version in which membership in a role can come without its privileges.
@@ -50,8 +51,15 @@ pub(super) fn look(
     if target_facts.role.is_superuser {
         return Ok(());
     }
+    if !choices.no_owner {
+        public(source, target, findings)?;
+    }
     let owners = owners(source, &choices.left_out)?;
     give(target, target_facts, &owners, choices, findings)?;
+    if !choices.no_owner && source_facts.version.major() >= 10 {
+        let owners = names(source, include_str!("sql/list_publication_owners.sql"))?;
+        findings.take(refuse_publishers((target, target_facts), &owners));
+    }
     create(target, target_facts, &owners, choices, findings)?;
     let sides = ((&mut *source, source_facts), (&mut *target, target_facts));
     superuser_objects(sides.0, sides.1, &choices.left_out, findings)?;
@@ -72,6 +80,28 @@ pub(super) fn look(
                 "{} or leave privileges out with --no-acl.",
                 as_superuser(&me)
             )),
+        );
+    }
+    Ok(())
+}
+
+/// Schema `public` is there before, and its owner may not be ours to change.
+fn public(source: &mut PgSession, target: &mut PgSession, findings: &mut Findings) -> Result<()> {
+    let sql = "select r.rolname::text from pg_catalog.pg_namespace n \
+               join pg_catalog.pg_roles r on r.oid = n.nspowner \
+              where n.nspname = 'public' and r.rolname <> 'pg_database_owner'";
+    let Some(row) = source.query_opt(sql, &[])? else {
+        return Ok(());
+    };
+    let owner: String = row.get(0);
+    if find_public_owner(&mut target.client, &owner)? == PublicOwner::Stays {
+        let owner = quote::ident(&owner);
+        findings.warn(
+            Side::Target,
+            format!(
+                "schema public belongs to {owner} on the source, and keeps its owner on the target"
+            ),
+            format!("Run on the target, if that matters: alter schema public owner to {owner};"),
         );
     }
     Ok(())
@@ -129,17 +159,20 @@ fn give(
     findings: &mut Findings,
 ) -> Result<()> {
     let me = quote::ident(&facts.role.rolname);
-    let samples: BTreeMap<&str, &str> = owners
-        .iter()
-        .filter(|owner| {
-            if owner.is_default {
-                !choices.no_acl
-            } else {
-                !choices.no_owner
-            }
-        })
-        .map(|owner| (owner.rolname.as_str(), owner.sample.as_str()))
-        .collect();
+    let mut samples: BTreeMap<&str, &str> = BTreeMap::new();
+    // Default privileges are repeated on behalf of their role, whoever owns objects.
+    let mut has_defaults = false;
+    for owner in owners {
+        if owner.is_default && !choices.no_acl {
+            has_defaults = true;
+        } else if owner.is_default || choices.no_owner {
+            continue;
+        }
+        let sample = samples.entry(&owner.rolname).or_insert(&owner.sample);
+        if !owner.is_default {
+            *sample = &owner.sample;
+        }
+    }
     let wanted: Vec<&str> = samples.keys().copied().collect();
     let (mut give, mut use_, mut supers) = (Vec::new(), Vec::new(), Vec::new());
     for rights in find_role_rights(&mut target.client, &wanted)? {
@@ -155,7 +188,17 @@ fn give(
             (true, false) => use_.push(entry),
         }
     }
-    let lacking = Lacking { supers, give, use_ };
+    let way_out = if has_defaults {
+        "or leave owners and privileges out with --no-owner --no-acl."
+    } else {
+        "or leave owners out with --no-owner."
+    };
+    let lacking = Lacking {
+        supers,
+        give,
+        use_,
+        way_out,
+    };
     lacking.tell(&me, facts.version.major() >= GRANT_OPTIONS_MAJOR, findings);
     Ok(())
 }
@@ -168,6 +211,8 @@ struct Lacking {
     give: Vec<(String, String)>,
     /// Roles that we are members of without their privileges.
     use_: Vec<(String, String)>,
+    /// What to do without any grant.
+    way_out: &'static str,
 }
 
 impl Lacking {
@@ -187,7 +232,7 @@ impl Lacking {
                 .map(|(role, sample)| format!("{role} ({sample})"));
             format!("They own: {}.", shown(&each.collect::<Vec<String>>()))
         };
-        let way_out = "or leave owners out with --no-owner.";
+        let way_out = self.way_out;
         if !self.supers.is_empty() {
             findings.fail(
                 denied(format!(
@@ -302,6 +347,22 @@ fn create(
         )));
     }
     Ok(())
+}
+
+/// Publications are given to owners who may create in the database.
+fn refuse_publishers((target, facts): Known<'_>, owners: &[String]) -> Result<()> {
+    let sql = "select r.rolname::text from pg_catalog.pg_roles r where r.rolname = any ($1) \
+                  and not pg_catalog.has_database_privilege(r.oid, current_database(), 'create')";
+    let rows = target.query(sql, &[&owners])?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let roles: Vec<String> = rows.iter().map(|row| quote::ident(row.get(0))).collect();
+    let (roles, database) = (roles.join(", "), quote::ident(&facts.database.datname));
+    Err(denied(format!("publications cannot belong to {roles} on the target")).hint(format!(
+        "Run on the target: grant create on database {database} to {roles}; or leave owners out with \
+         --no-owner."
+    )))
 }
 
 fn is_missing(target: &mut PgSession, role: &str) -> Result<bool> {

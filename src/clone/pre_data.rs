@@ -22,6 +22,7 @@ use crate::pg::{PgSession, Profile, Token, quote};
 use crate::schema::copy_format::{
     Column, Format, FormatFacts, FormatPolicy, copy_format, fetch_types,
 };
+use crate::schema::preflight::{PublicOwner, find_public_owner};
 use crate::schema::target;
 use crate::supervisor::{Leaf, Report};
 use crate::units::{Oid, Side};
@@ -176,6 +177,9 @@ fn restore(
         switches,
         target::list_namespaces(&mut target.client)?,
     )?;
+    if !input.settings.switches.no_owner && !input.prepared.target.role.is_superuser {
+        facts.public_stays = keep_public(ledger, target, run, &facts)?;
+    }
     facts.foreign_extensions = target::list_foreign_extensions(&mut target.client)?;
     if input.settings.requirements.is_some() && !switches.skip_extensions {
         facts.extensions = list_plan::ExtensionRule::Ours;
@@ -240,6 +244,31 @@ fn restore(
     }
     own_existing_schemas(target, &plan)?;
     ledger.write(|tx| run.mark(tx, "pre-data", ""))
+}
+
+/// Whether schema `public` keeps the owner that it has on the target; told where it is another one.
+fn keep_public(
+    ledger: &Ledger,
+    target: &mut PgSession,
+    run: Run,
+    facts: &list_plan::Facts,
+) -> Result<bool> {
+    let Some(public) = facts
+        .schemas
+        .values()
+        .find(|schema| schema.name == "public")
+    else {
+        return Ok(false);
+    };
+    let becomes = find_public_owner(&mut target.client, &public.owner)?;
+    if becomes == PublicOwner::Stays {
+        let owner = quote::ident(&public.owner);
+        let why =
+            format!("Schema public belongs to {owner} on the source and keeps its owner here");
+        log::warn!("{why}");
+        run.notice(ledger.connection(), "owner left out", &why)?;
+    }
+    Ok(becomes != PublicOwner::Given)
 }
 
 /// The entries that a list keeps, in its order: what an interrupted restore was about.

@@ -77,6 +77,8 @@ pub struct Facts {
     pub schemas: BTreeMap<Oid, SourceSchema>,
     /// Oids of source schemas that hold nothing but extensions.
     pub extension_schemas: BTreeSet<Oid>,
+    /// Schema `public` of the target keeps its owner.
+    pub public_stays: bool,
     /// Raw names of extensions that the target has and that another role owns: their comments cannot be set.
     pub foreign_extensions: BTreeSet<String>,
     /// Raw names of the schemas that the target has.
@@ -393,7 +395,11 @@ fn schema_reason(entry: &Entry, facts: &Facts) -> Option<Reason> {
         return Some(Reason::Filtered);
     }
     let there = known.is_some_and(|schema| {
-        schema.name != "public" && facts.target_schemas.contains(&schema.name)
+        if schema.name == "public" {
+            facts.public_stays
+        } else {
+            facts.target_schemas.contains(&schema.name)
+        }
     });
     there.then_some(Reason::SchemaExists)
 }

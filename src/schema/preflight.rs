@@ -213,6 +213,33 @@ pub fn list_roles_of_kept(
     Ok(roles.into_values().collect())
 }
 
+/// What becomes of the owner of schema `public`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicOwner {
+    /// It can be set as on the source.
+    Given,
+    /// It is the same already.
+    Same,
+    /// The current role may not change it.
+    Stays,
+}
+
+/// Asks the target whether its schema `public` can get that owner; superusers need not ask.
+pub fn find_public_owner(client: &mut impl GenericClient, owner: &str) -> Result<PublicOwner> {
+    let sql = include_str!("sql/find_public_rights.sql");
+    let query = Query::target("look at the owner of schema public", sql);
+    let found = query.collect(client, &[&owner], |row| {
+        let same: bool = get(row, "is_same")?;
+        let given: bool = get(row, "may_give")?;
+        Ok(match (same, given) {
+            (true, _) => PublicOwner::Same,
+            (false, true) => PublicOwner::Given,
+            (false, false) => PublicOwner::Stays,
+        })
+    })?;
+    Ok(found.first().copied().unwrap_or(PublicOwner::Given))
+}
+
 /// All roles of a cluster; raw names.
 pub fn list_roles(client: &mut impl GenericClient, side: Side) -> Result<Vec<String>> {
     let query = Query::on(side, "list the roles", include_str!("sql/list_roles.sql"));

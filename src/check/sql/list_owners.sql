@@ -21,7 +21,8 @@ with member as (
       left join pg_catalog.pg_class c on c.oid = t.typrelid
      where t.typtype in ('d', 'e', 'r') or c.relkind = 'c'
     union all
-    select 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, null, n.nspowner, 'schema ' || n.nspname
+    select 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, null::oid, n.nspowner,
+           'schema ' || n.nspname
       from pg_catalog.pg_namespace n
      where n.nspname <> 'public'
     union all
@@ -29,6 +30,17 @@ with member as (
            'large object ' || max(l.oid)
       from pg_catalog.pg_largeobject_metadata l
      group by l.lomowner
+    union all
+    select s.classid::pg_catalog.regclass, s.objid, null, s.refobjid,
+           pg_catalog.pg_describe_object(s.classid, s.objid, 0)
+      from pg_catalog.pg_shdepend s
+      join pg_catalog.pg_database d on d.oid = s.dbid and d.datname = pg_catalog.current_database()
+     where s.deptype = 'o' and s.objsubid = 0
+       and s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+       and s.classid not in ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass,
+                             'pg_catalog.pg_type'::pg_catalog.regclass, 'pg_catalog.pg_namespace'::pg_catalog.regclass,
+                             'pg_catalog.pg_largeobject'::pg_catalog.regclass,
+                             'pg_catalog.pg_default_acl'::pg_catalog.regclass)
 )
 select n.nspname::text, o.rolname::text as owner, no.rolname::text as schema_owner,
        coalesce(n.nspname || '.', '') || t.name as sample, false as is_default,
