@@ -410,3 +410,63 @@ fn what_is_there_already_is_no_obstacle_when_it_is_left_out() {
     pair.clone(&work, &again).exits(0);
     assert_eq!(pair.in_target("select mine from b").trim(), "42");
 }
+
+#[test]
+fn lists_show_what_is_kept_or_left_out_and_what_hangs_on_what() {
+    let pair = Pair::with(
+        "create table a (id serial primary key); create table b (id integer primary key, a_id integer references a);
+         create view v as select * from a; create view w as select * from v;",
+    );
+    let work = WorkDir::new();
+    let (file, source) = (
+        work.file("f.ini", "[exclude-table]\npublic.a"),
+        pair.source(),
+    );
+    let list = |what: &[&str]| {
+        let dir = work.dir();
+        let options = [
+            "--source",
+            &source,
+            "--dir",
+            &dir,
+            "--filters",
+            &file,
+            "--json",
+        ];
+        let out = crate::support::run(&[&["list"], what, &options].concat()).exits(0);
+        let json: serde_json::Value = serde_json::from_str(&out.stdout).expect("JSON");
+        let names = |key: &str| -> Vec<String> {
+            let rows = json.as_array().expect("a list").iter();
+            rows.map(|row| row[key].as_str().expect("a name").to_owned())
+                .collect()
+        };
+        (
+            names("name"),
+            if what[0] == "depends" {
+                names("identity")
+            } else {
+                Vec::new()
+            },
+        )
+    };
+    assert_eq!(list(&["tables"]).0, ["b"]);
+    assert_eq!(list(&["tables", "--list-skipped"]).0, ["a"]);
+    assert_eq!(list(&["indexes"]).0, ["b_pkey"]);
+    assert_eq!(list(&["indexes", "--list-skipped"]).0, ["a_pkey"]);
+    assert_eq!(list(&["sequences"]).0, [""; 0]);
+    assert_eq!(list(&["sequences", "--list-skipped"]).0, ["a_id_seq"]);
+    let (tables, identities) = list(&["depends", "--list-skipped"]);
+    for (table, identity) in [
+        ("a", "public.v"),
+        ("v", "public.w"),
+        ("a", "b_a_id_fkey on public.b"),
+    ] {
+        let mut rows = tables.iter().zip(&identities);
+        assert!(
+            rows.any(|row| row == (&table.to_owned(), &identity.to_owned())),
+            "{identities:?}"
+        );
+    }
+    let of_view = list(&["depends", "--table-name", "v"]);
+    assert_eq!(of_view.1, ["public.w"]);
+}

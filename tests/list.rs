@@ -510,17 +510,14 @@ fn what_cannot_be_listed_is_refused_by_name() {
         let out = run(&all).exits(1).says(words);
         assert_eq!(out.stdout, "", "{arguments:?}");
     };
-    refused(
-        &["tables", "--filters", "x"],
-        &["--filters", "not supported yet"],
-    );
+    refused(&["tables", "--filters", "x"], &["filters file"]);
     refused(
         &["schema", "--list-skipped"],
         &["--list-skipped is not used by"],
     );
     refused(
         &["tables", "--list-skipped"],
-        &["--list-skipped", "not supported yet"],
+        &["--list-skipped needs option --filters"],
     );
     refused(&["databases", "--force"], &["--force is not used by"]);
     refused(
@@ -538,7 +535,7 @@ fn what_cannot_be_listed_is_refused_by_name() {
         &["extensions", "--available-versions", "--requirements"],
         &["cannot be used with"],
     );
-    refused(&["depends"], &["not supported yet"]);
+    refused(&["depends"], &["--filters is mandatory"]);
     run(&["list", "tables"])
         .exits(1)
         .says(&["Option --source is mandatory"]);

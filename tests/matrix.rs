@@ -30,15 +30,6 @@ const COMMANDS_LATER: &[&str] = &[
     "copy constraints",
     "dump",
     "restore",
-    "list databases",
-    "list extensions",
-    "list collations",
-    "list tables",
-    "list table-parts",
-    "list sequences",
-    "list indexes",
-    "list depends",
-    "list schema",
 ];
 
 /// Options that are refused by name for now: those of following.

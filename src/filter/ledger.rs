@@ -37,6 +37,17 @@ const PRUNE: &str = "
         (select object_oid from s_filter where catalog_oid = 3079 and what = 'object')
         or oid in (select object_oid from s_filter where catalog_oid = 1259 and what = 'rows')";
 
+/// What is kept, out of the same tables: the complement remains.
+const KEEP_LEFT_OUT: &str = "
+    delete from s_table where oid not in
+        (select object_oid from s_filter where catalog_oid = 1259 and what in ('object', 'part'));
+    delete from s_index where oid not in
+        (select object_oid from s_filter where catalog_oid = 1259 and what in ('object', 'part'));
+    delete from s_constraint where oid not in
+        (select object_oid from s_filter where catalog_oid = 2606 and what in ('object', 'part'));
+    delete from s_seq where oid not in
+        (select object_oid from s_filter where catalog_oid = 1259 and what in ('object', 'part'))";
+
 impl What {
     fn word(self) -> &'static str {
         match self {
@@ -92,6 +103,13 @@ pub fn store(connection: &Connection, explained: &[Explained]) -> Result<()> {
 pub fn prune(connection: &Connection) -> Result<()> {
     connection
         .execute_batch(PRUNE)
+        .map_err(|error| sqlite_error("write", &error))
+}
+
+/// Takes everything but what is left out of the rows that were fetched so far, for `--list-skipped`.
+pub fn keep_left_out(connection: &Connection) -> Result<()> {
+    connection
+        .execute_batch(KEEP_LEFT_OUT)
         .map_err(|error| sqlite_error("write", &error))
 }
 

@@ -16,7 +16,7 @@ pub use closure::{LeftOut, Undumped, Why};
 pub use explain::{Explained, What};
 pub use facts::{ObjectId, PG_CLASS, PG_EXTENSION, PG_NAMESPACE};
 pub use ini::{parse, read};
-pub use ledger::{list, load, prune, store};
+pub use ledger::{keep_left_out, list, load, prune, store};
 pub use rules::{Rules, Section};
 
 use crate::error::Result;

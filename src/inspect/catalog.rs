@@ -7,6 +7,7 @@ use super::Source;
 use crate::catalog::{LastRun, Ledger, Run, Setup, sqlite_error};
 use crate::check;
 use crate::error::Result;
+use crate::filter::{self, Rules};
 use crate::schema::split::{PlanOptions, plan_all};
 use crate::schema::{
     FetchOptions, fetch_attributes, fetch_constraints, fetch_indexes, fetch_sequences, fetch_tables,
@@ -65,6 +66,17 @@ pub struct Places {
     pub dir: PathBuf,
     /// The source itself is to be read.
     pub anew: bool,
+    /// What is listed of it.
+    pub choice: Choice,
+}
+
+/// What is listed of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Filters; none: everything is listed.
+    pub rules: Option<Rules>,
+    /// List what the filters leave out, not what they keep.
+    pub left_out: bool,
 }
 
 /// Catalogs in memory.
@@ -86,6 +98,7 @@ impl Catalog {
         places: &Places,
     ) -> Result<Self> {
         if !places.anew
+            && !places.choice.left_out
             && let Some(found) = take(source, split, places)
         {
             return Ok(found);
@@ -95,16 +108,17 @@ impl Catalog {
             split_bytes: split.bytes.unwrap_or(split.default_bytes),
             taken_from: None,
         };
-        fetch(&mut catalog.ledger, source, wanted, split)?;
-        // Whatever leaves objects out does it here: nothing is planned for what is not listed.
-        if matches!(wanted, Wanted::Parts | Wanted::Tables | Wanted::Everything) {
+        fetch(&mut catalog.ledger, source, (wanted, split), &places.choice)?;
+        // Nothing is planned for what is not copied.
+        let is_copied = !places.choice.left_out;
+        if is_copied && matches!(wanted, Wanted::Parts | Wanted::Tables | Wanted::Everything) {
             plan(&mut catalog, source, split)?;
         }
         Ok(catalog)
     }
 }
 
-/// The catalogs of a work directory, when it is of this source, has fetched them all, unfiltered, and
+/// The catalogs of a work directory, when it is of this source, has fetched them through these filters, and
 /// whoever asks does not want them split or measured in another way.
 fn take(source: &Source, split: &SplitChoice, places: &Places) -> Option<Catalog> {
     let look = Look::at(Layout::new(places.dir.clone()));
@@ -117,8 +131,12 @@ fn take(source: &Source, split: &SplitChoice, places: &Places) -> Option<Catalog
         return None;
     };
     let identity = check::identity(&source.facts);
+    let rules = places.choice.rules.as_ref();
+    let filters = rules.map(Rules::canonical).unwrap_or_default();
     let seen = Ledger::view(&layout.ledger(), |disk| {
-        let Some(setup) = Setup::read(disk)?.filter(|setup| fits(setup, &identity, split)) else {
+        let Some(setup) =
+            Setup::read(disk)?.filter(|setup| fits(setup, &identity, split, &filters))
+        else {
             return Ok(None);
         };
         if Run::marked(disk.connection(), "fetched")?.is_none() {
@@ -161,12 +179,12 @@ fn take(source: &Source, split: &SplitChoice, places: &Places) -> Option<Catalog
     }
 }
 
-fn fits(setup: &Setup, identity: &str, split: &SplitChoice) -> bool {
+fn fits(setup: &Setup, identity: &str, split: &SplitChoice, filters: &str) -> bool {
     // A role that may not know the cluster's number could mean any server.
     let is_known = !identity.starts_with("unknown/");
     is_known
         && setup.source_identity == identity
-        && setup.filters.is_empty()
+        && setup.filters == filters
         && !split.estimate
         && !split.skip_ctid
         && split.bytes.is_none_or(|bytes| bytes == setup.split_bytes)
@@ -194,8 +212,8 @@ fn copy_rows(from: &Connection, to: &Connection, table: &str) -> rusqlite::Resul
 fn fetch(
     ledger: &mut Ledger,
     source: &mut Source,
-    wanted: Wanted,
-    split: &SplitChoice,
+    (wanted, split): (Wanted, &SplitChoice),
+    choice: &Choice,
 ) -> Result<()> {
     let version = source.facts.version;
     // Nobody looks at sizes of tables where only their indexes are listed.
@@ -204,10 +222,15 @@ fn fetch(
         estimate_sizes: split.estimate || wanted == Wanted::Indexes,
         encodings_differ: false,
     };
+    let selection = source.select(choice)?;
     let client = &mut source.session.client;
     ledger.write(|tx| {
+        filter::store(tx, &selection.explained)?;
         if wanted != Wanted::Sequences {
             fetch_tables(client, tx, &options)?;
+        }
+        if !choice.left_out {
+            filter::prune(tx)?;
         }
         if matches!(
             wanted,
@@ -224,7 +247,11 @@ fn fetch(
         if matches!(wanted, Wanted::Sequences | Wanted::Everything) {
             fetch_sequences(client, tx)?;
         }
-        Ok(())
+        if choice.left_out {
+            filter::keep_left_out(tx)
+        } else {
+            filter::prune(tx)
+        }
     })
 }
 

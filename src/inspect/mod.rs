@@ -6,10 +6,12 @@
 //! memory. Writes nothing and takes no lock.
 
 mod catalog;
+mod dependent;
 mod relation;
 mod server;
 
-pub use catalog::{Catalog, Places, SplitChoice, Wanted};
+pub use catalog::{Catalog, Choice, Places, SplitChoice, Wanted};
+pub use dependent::{Dependent, list_dependents};
 pub use relation::{
     Column, Constraint, Index, Part, Sequence, Table, TableName, find_table, read_columns,
     read_indexes, read_sequences, read_tables, why_whole,
@@ -21,6 +23,7 @@ pub use server::{
 
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Error, Kind, Result};
+use crate::filter::{self, Selection};
 use crate::logging;
 use crate::pg::{Link, PgSession, Profile, application_name, endpoint};
 use crate::schema::server::{ServerFacts, read_server_facts};
@@ -72,6 +75,18 @@ impl Source {
             facts,
             uri: conn.safe_uri(),
         })
+    }
+
+    /// What filters come to, with a warning for each rule without effect; nothing without filters.
+    fn select(&mut self, choice: &Choice) -> Result<Selection> {
+        let Some(rules) = &choice.rules else {
+            return Ok(Selection::default());
+        };
+        let selection = filter::select(&mut self.session, rules)?;
+        for warning in &selection.warnings {
+            log::warn!("{warning}");
+        }
+        Ok(selection)
     }
 
     /// Runs a query and maps its rows; `what` completes `could not ...`.

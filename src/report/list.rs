@@ -6,7 +6,8 @@
 use super::list_progress::restore_list_name;
 use super::table::split_qname;
 use crate::inspect::{
-    Collation, Column, Database, Extension, ExtensionVersions, Index, Part, Sequence, Table,
+    Collation, Column, Database, Dependent, Extension, ExtensionVersions, Index, Part, Sequence,
+    Table,
 };
 use crate::units::{Oid, pretty_bytes};
 use serde_json::{Value, json as object};
@@ -332,6 +333,39 @@ pub fn sequences_json(rows: &[Sequence]) -> Value {
             "oid": row.oid, "schema": row.schema, "name": row.name, "qname": row.qname,
             "owned-by": row.owned_by, "attrelid": row.default_of, "attroid": row.default_oid,
             "restore-list-name": restore_list_name(&row.schema, &row.name, row.owner.as_deref()),
+        })
+    })
+}
+
+/// `list depends`.
+pub fn depends(rows: &[Dependent]) -> String {
+    let columns = [
+        ("Schema Name", Right(20)),
+        ("Table Name", Right(30)),
+        ("Catalog", Right(8)),
+        ("OID", Right(8)),
+        ("Type", Right(20)),
+        ("Identity", Rest),
+    ];
+    let cells = rows.iter().map(|row| {
+        vec![
+            row.schema.clone(),
+            row.table.clone(),
+            row.catalog.to_string(),
+            row.oid.to_string(),
+            row.kind.clone(),
+            row.identity.clone(),
+        ]
+    });
+    grid(&columns, cells)
+}
+
+/// `list depends --json`.
+pub fn depends_json(rows: &[Dependent]) -> Value {
+    array(rows, |row| {
+        object!({
+            "schema": row.schema, "name": row.table, "catalog": row.catalog, "oid": row.oid,
+            "type": row.kind, "identity": row.identity, "reason": row.reason,
         })
     })
 }

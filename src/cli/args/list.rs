@@ -33,6 +33,9 @@ pub(in crate::cli) enum ListCommand {
     /// List the indexes, with the constraints that they back
     #[command(help_template = super::HELP_TEMPLATE)]
     Indexes(IndexesArgs),
+    /// List what filters leave out because of a table that they leave out
+    #[command(help_template = super::HELP_TEMPLATE)]
+    Depends(DependsArgs),
     /// Print tables, indexes and sequences as JSON
     #[command(help_template = super::HELP_TEMPLATE)]
     Schema(SchemaArgs),
@@ -102,23 +105,19 @@ impl UnusedArgs {
     }
 }
 
-/// What is listed at all; known and refused, as it is not built yet.
+/// What is listed at all.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct FilterArgs {
-    #[arg(
-        long,
-        alias = "filter",
-        short_alias = 'F',
-        value_name = "FILE",
-        hide = true
-    )]
-    pub(in crate::cli) filters: Option<OsString>,
+    /// List only what this filters file leaves, see pgcopydb-clone(1)
+    #[arg(long, alias = "filter", short_alias = 'F', value_name = "FILE")]
+    pub(in crate::cli) filters: Option<PathBuf>,
 }
 
-/// That which the filters leave out; known and refused, as it is not built yet.
+/// That which the filters leave out.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct SkippedArgs {
-    #[arg(long, short_alias = 'x', hide = true)]
+    /// List what the filters leave out instead
+    #[arg(long, short_alias = 'x')]
     pub(in crate::cli) list_skipped: bool,
 }
 
@@ -224,6 +223,27 @@ pub(in crate::cli) struct IndexesArgs {
     #[arg(long, short_alias = 's', value_name = "NAME", value_parser = value::text)]
     pub(in crate::cli) schema_name: Option<String>,
     /// List only the indexes of this table
+    #[arg(long, short_alias = 't', value_name = "NAME", value_parser = value::text)]
+    pub(in crate::cli) table_name: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) filter: FilterArgs,
+    #[command(flatten)]
+    pub(in crate::cli) skipped: SkippedArgs,
+    #[command(flatten)]
+    pub(in crate::cli) unused: UnusedArgs,
+}
+
+/// Arguments of `list depends`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct DependsArgs {
+    #[command(flatten)]
+    pub(in crate::cli) source: SourceArgs,
+    #[command(flatten)]
+    pub(in crate::cli) place: PlaceArgs,
+    /// Schema of the table [default: public]
+    #[arg(long, short_alias = 's', value_name = "NAME", value_parser = value::text)]
+    pub(in crate::cli) schema_name: Option<String>,
+    /// List only what hangs on this table
     #[arg(long, short_alias = 't', value_name = "NAME", value_parser = value::text)]
     pub(in crate::cli) table_name: Option<String>,
     #[command(flatten)]

@@ -36,7 +36,7 @@ pub(super) const COPY_NOT_YET: [&str; 9] = [
 ];
 
 /// Commands below `list` that exist and cannot be used yet.
-pub(super) const LIST_NOT_YET: [&str; 1] = ["depends"];
+pub(super) const LIST_NOT_YET: [&str; 0] = [];
 
 /// Commands below `stream` that exist and cannot be used yet.
 pub(super) const STREAM_NOT_YET: [&str; 5] =

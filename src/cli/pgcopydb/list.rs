@@ -4,13 +4,13 @@
 
 use super::super::args::ListCommand;
 use super::super::args::list::{
-    ExtensionsArgs, FilterArgs, IndexesArgs, PlaceArgs, SchemaArgs, SkippedArgs, SourceArgs,
-    TablePartsArgs, TablesArgs,
+    DependsArgs, ExtensionsArgs, IndexesArgs, PlaceArgs, SchemaArgs, SourceArgs, TablePartsArgs,
+    TablesArgs,
 };
 use super::super::{Call, output, resolve};
 use super::list_progress;
 use crate::error::{Error, Result};
-use crate::inspect::{self, Catalog, Places, Source, SplitChoice, Table, Wanted};
+use crate::inspect::{self, Catalog, Choice, Places, Source, SplitChoice, Table, Wanted};
 use crate::report::list as layout;
 use crate::units::pretty_bytes;
 use serde_json::Value;
@@ -34,15 +34,20 @@ pub(in crate::cli) fn run(command: &ListCommand, call: &Call<'_>) -> Result<()> 
         ListCommand::Tables(args) => tables(args, call)?,
         ListCommand::TableParts(args) => table_parts(args, call)?,
         ListCommand::Sequences(args) => {
-            refuse_filters(&args.filter, Some(&args.skipped), call)?;
+            let choice = resolve::choice(&args.filter, Some(&args.skipped))?;
             warn_unused(&args.unused.given(), call);
             let split = resolve::split(None, false, call.environment)?;
-            let (mut source, catalog) =
-                read(&args.source, &args.place, (Wanted::Sequences, &split), call)?;
+            let (mut source, catalog) = read(
+                &args.source,
+                (&args.place, choice),
+                (Wanted::Sequences, &split),
+                call,
+            )?;
             let rows = inspect::read_sequences(&catalog, &mut source, false)?;
             Shown::of(&rows, layout::sequences, layout::sequences_json)
         }
         ListCommand::Indexes(args) => indexes(args, call)?,
+        ListCommand::Depends(args) => depends(args, call)?,
         ListCommand::Schema(args) => schema(args, call)?,
     };
     output::to_stdout(&match shown.text {
@@ -74,33 +79,17 @@ fn connect(args: &SourceArgs, call: &Call<'_>) -> Result<Source> {
 
 fn read(
     source: &SourceArgs,
-    place: &PlaceArgs,
+    (place, choice): (&PlaceArgs, Choice),
     (wanted, split): (Wanted, &SplitChoice),
     call: &Call<'_>,
 ) -> Result<(Source, Catalog)> {
-    let places: Places = resolve::places(place, call.environment);
+    let places = Places {
+        choice,
+        ..resolve::places(place, call.environment)
+    };
     let mut source = connect(source, call)?;
     let catalog = Catalog::read(&mut source, wanted, split, &places)?;
     Ok((source, catalog))
-}
-
-fn refuse_filters(
-    filter: &FilterArgs,
-    skipped: Option<&SkippedArgs>,
-    call: &Call<'_>,
-) -> Result<()> {
-    let option = if filter.filters.is_some() {
-        "--filters"
-    } else if skipped.is_some_and(|skipped| skipped.list_skipped) {
-        "--list-skipped"
-    } else {
-        return Ok(());
-    };
-    Err(Error::bad_args(format!(
-        "option {option} is not supported yet by {}",
-        call.path
-    ))
-    .hint("Leave it out: everything is listed."))
 }
 
 fn warn_unused(options: &[&str], call: &Call<'_>) {
@@ -132,10 +121,15 @@ fn extensions(args: &ExtensionsArgs, call: &Call<'_>) -> Result<Shown> {
 }
 
 fn tables(args: &TablesArgs, call: &Call<'_>) -> Result<Shown> {
-    refuse_filters(&args.filter, Some(&args.skipped), call)?;
+    let choice = resolve::choice(&args.filter, Some(&args.skipped))?;
     warn_unused(&args.unused.given(), call);
     let split = resolve::split(Some(&args.split), false, call.environment)?;
-    let (_, catalog) = read(&args.source, &args.place, (Wanted::Tables, &split), call)?;
+    let (_, catalog) = read(
+        &args.source,
+        (&args.place, choice),
+        (Wanted::Tables, &split),
+        call,
+    )?;
     let mut rows = inspect::read_tables(&catalog)?;
     if args.without_pkey {
         rows.retain(|table| !table.has_pkey);
@@ -166,7 +160,12 @@ fn table_parts(args: &TablePartsArgs, call: &Call<'_>) -> Result<Shown> {
         args.skip_split_by_ctid || resolve::skip_ctid(call.environment)?,
         call.environment,
     )?;
-    let (source, catalog) = read(&args.source, &args.place, (Wanted::Parts, &split), call)?;
+    let (source, catalog) = read(
+        &args.source,
+        (&args.place, Choice::default()),
+        (Wanted::Parts, &split),
+        call,
+    )?;
     let schema = args.schema_name.as_deref().unwrap_or("public");
     let table = inspect::find_table(inspect::read_tables(&catalog)?, schema, name)?;
     if !table.parts.is_empty() {
@@ -189,7 +188,7 @@ fn table_parts(args: &TablePartsArgs, call: &Call<'_>) -> Result<Shown> {
 }
 
 fn indexes(args: &IndexesArgs, call: &Call<'_>) -> Result<Shown> {
-    refuse_filters(&args.filter, Some(&args.skipped), call)?;
+    let choice = resolve::choice(&args.filter, Some(&args.skipped))?;
     warn_unused(&args.unused.given(), call);
     if args.schema_name.is_some() && args.table_name.is_none() {
         return Err(
@@ -198,7 +197,12 @@ fn indexes(args: &IndexesArgs, call: &Call<'_>) -> Result<Shown> {
         );
     }
     let split = resolve::split(None, false, call.environment)?;
-    let (mut source, catalog) = read(&args.source, &args.place, (Wanted::Indexes, &split), call)?;
+    let (mut source, catalog) = read(
+        &args.source,
+        (&args.place, choice),
+        (Wanted::Indexes, &split),
+        call,
+    )?;
     let of = match &args.table_name {
         Some(name) => {
             let schema = args.schema_name.as_deref().unwrap_or("public");
@@ -210,8 +214,29 @@ fn indexes(args: &IndexesArgs, call: &Call<'_>) -> Result<Shown> {
     Ok(Shown::of(&rows, layout::indexes, layout::indexes_json))
 }
 
+fn depends(args: &DependsArgs, call: &Call<'_>) -> Result<Shown> {
+    warn_unused(&args.unused.given(), call);
+    let choice = resolve::choice(&args.filter, Some(&args.skipped))?;
+    if choice.rules.is_none() {
+        return Err(Error::bad_args("Option --filters is mandatory")
+            .hint("Give the filters file whose effect is to be listed."));
+    }
+    if args.schema_name.is_some() && args.table_name.is_none() {
+        return Err(
+            Error::bad_args("option --schema-name needs option --table-name, too")
+                .hint("Leave both out to list what hangs on any table."),
+        );
+    }
+    let mut rows = inspect::list_dependents(&mut connect(&args.source, call)?, &choice)?;
+    if let Some(table) = &args.table_name {
+        let schema = args.schema_name.as_deref().unwrap_or("public");
+        rows.retain(|row| row.schema == schema && row.table == *table);
+    }
+    Ok(Shown::of(&rows, layout::depends, layout::depends_json))
+}
+
 fn schema(args: &SchemaArgs, call: &Call<'_>) -> Result<Shown> {
-    refuse_filters(&args.filter, None, call)?;
+    let choice = resolve::choice(&args.filter, None)?;
     warn_unused(&args.unused.given(), call);
     let split = resolve::split(
         Some(&args.split),
@@ -219,7 +244,7 @@ fn schema(args: &SchemaArgs, call: &Call<'_>) -> Result<Shown> {
         call.environment,
     )?;
     let wanted = (Wanted::Everything, &split);
-    let (mut source, catalog) = read(&args.source, &args.place, wanted, call)?;
+    let (mut source, catalog) = read(&args.source, (&args.place, choice), wanted, call)?;
     let (setup, last) = catalog.taken_from.clone().unzip();
     let setup = layout::SchemaSetup {
         snapshot: last.flatten().and_then(|last| last.snapshot),

@@ -2,14 +2,14 @@
 //!
 //! Runs in the main program.
 
-use super::super::args::list::{PlaceArgs, SourceArgs, SplitArgs};
+use super::super::args::list::{FilterArgs, PlaceArgs, SkippedArgs, SourceArgs, SplitArgs};
 use super::super::args::value;
 use super::super::environment::Environment;
 use super::connection::source_only;
 use super::pick::Picker;
 use super::{SPLIT_BYTES_DEFAULT, dir};
-use crate::error::Result;
-use crate::inspect::{Places, SplitChoice};
+use crate::error::{Error, Result};
+use crate::inspect::{Choice, Places, SplitChoice};
 
 /// The connection string. Errors (`BadArgs`): there is none.
 pub(in crate::cli) fn source(args: &SourceArgs, environment: &Environment) -> Result<String> {
@@ -21,7 +21,21 @@ pub(in crate::cli) fn places(args: &PlaceArgs, environment: &Environment) -> Pla
     Places {
         dir: dir(args.dir.dir.as_ref(), environment),
         anew: args.force,
+        choice: Choice::default(),
     }
+}
+
+/// What is listed. Errors: `BadArgs`, and `BadConfig` for what the filters file says.
+pub(in crate::cli) fn choice(filter: &FilterArgs, skipped: Option<&SkippedArgs>) -> Result<Choice> {
+    let left_out = skipped.is_some_and(|skipped| skipped.list_skipped);
+    let rules = super::filters(filter.filters.as_deref(), false)?;
+    if left_out && rules.is_none() {
+        return Err(
+            Error::bad_args("option --list-skipped needs option --filters, too")
+                .hint("Give the filters file whose effect is to be listed."),
+        );
+    }
+    Ok(Choice { rules, left_out })
 }
 
 /// How tables would be split; without arguments, for lists that do not tell. Errors (`BadArgs`): a bad

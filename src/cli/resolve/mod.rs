@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub(super) use check::check;
 pub(super) use compare::{compare_data, compare_schema};
 pub(super) use connection::{Connections, connections};
-pub(super) use list::{places, skip_ctid, source, split};
+pub(super) use list::{choice, places, skip_ctid, source, split};
 pub(super) use pick::{Choice, bad_variable};
 
 /// Workers of one kind without any setting.
