@@ -29,5 +29,6 @@ mod resume;
 mod roles;
 mod secrets;
 mod signal;
+mod steps;
 mod support;
 mod versions;

@@ -92,8 +92,11 @@ fn connect<'s>(
 ) -> Result<&'s mut Sessions> {
     if sessions.is_none() {
         let title = worker.leaf.role.label();
-        let source = worker.means.source.session(title, &Profile::Catalog)?;
-        let target = worker.means.target.session(title, &Profile::TargetPlain)?;
+        let source = worker.means.source()?.session(title, &Profile::Catalog)?;
+        let target = worker
+            .means
+            .target()?
+            .session(title, &Profile::TargetPlain)?;
         worker::register_backends(
             &worker.ledger,
             &worker.activity,

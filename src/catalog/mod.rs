@@ -17,5 +17,5 @@ pub use open::{Ledger, sqlite_error};
 pub use process::{Activity, Backends};
 pub use run::{LastRun, PastRun, Run};
 pub use sentinel::{CdcSetup, CdcStatus, Sentinel};
-pub use setup::Setup;
+pub use setup::{Setup, options_differ};
 pub use step::{Step, Timing};

@@ -78,13 +78,22 @@ impl LastRun {
 }
 
 impl Run {
-    /// What came of the runs before.
+    /// What came of the runs before, of any command.
     pub fn past(ledger: &Ledger) -> Result<PastRun> {
+        Self::past_where(ledger, "")
+    }
+
+    /// What came of the runs of one command.
+    pub fn past_of(ledger: &Ledger, command: &str) -> Result<PastRun> {
+        Self::past_where(ledger, command)
+    }
+
+    fn past_where(ledger: &Ledger, command: &str) -> Result<PastRun> {
         let outcome: Option<Option<String>> = ledger
             .connection()
             .query_row(
-                "select outcome from run order by id desc limit 1",
-                [],
+                "select outcome from run where ?1 in ('', command) order by id desc limit 1",
+                [command],
                 |row| row.get(0),
             )
             .optional()

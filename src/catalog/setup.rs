@@ -1,6 +1,7 @@
 //! What a work directory was set up for: both databases, tools, options that must stay.
 //!
-//! Written once by the prepare process, which on a resumed run compares; read by everybody.
+//! Written by the prepare process, which on a later run compares; read by everybody. A command that
+//! works step by step may not know all of it: what it leaves open is empty.
 
 use super::open::{Ledger, sqlite_error};
 use crate::error::{Error, Result};
@@ -15,19 +16,19 @@ pub struct Setup {
     pub source_uri: String,
     /// Without secrets.
     pub target_uri: String,
-    /// system identifier/database oid.
+    /// system identifier/database oid; empty: not known yet.
     pub source_identity: String,
-    /// system identifier/database oid.
+    /// system identifier/database oid; empty: not known yet.
     pub target_identity: String,
     /// server version number.
     pub source_version: u32,
     /// server version number.
     pub target_version: u32,
-    /// Bytes from which on a table is split, 0: never.
-    pub split_bytes: u64,
+    /// Bytes from which on a table is split, 0: never; `None`: no table was copied yet.
+    pub split_bytes: Option<u64>,
     /// Most parts of one table, 0: no limit.
     pub split_max_parts: u32,
-    /// JSON of the options that decide what is copied.
+    /// JSON of the options that decide what is copied; those that no command had yet are missing.
     pub options: String,
     /// The filters in one spelling, one rule a line; empty: none.
     pub filters: String,
@@ -54,7 +55,7 @@ impl Setup {
                         target_identity: row.get(4)?,
                         source_version: u(row.get(5)?),
                         target_version: u(row.get(6)?),
-                        split_bytes: u64::try_from(row.get::<_, i64>(7)?).unwrap_or(0),
+                        split_bytes: u64::try_from(row.get::<_, i64>(7)?).ok(),
                         split_max_parts: u(row.get(8)?),
                         options: row.get(9)?,
                         filters: row.get(10)?,
@@ -81,7 +82,8 @@ impl Setup {
                     self.target_identity,
                     self.source_version,
                     self.target_version,
-                    i64::try_from(self.split_bytes).unwrap_or(i64::MAX),
+                    self.split_bytes
+                        .map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
                     self.split_max_parts,
                     self.options,
                     self.filters,
@@ -108,7 +110,7 @@ impl Setup {
             ),
         ];
         for (side, before, after, uri) in pairs {
-            if before != after {
+            if before != after && !before.is_empty() && !after.is_empty() {
                 return Err(Error::bad_state(format!(
                     "the work directory was set up for another {side} database"
                 ))
@@ -118,15 +120,18 @@ impl Setup {
                 .hint("Give the same database, or another work directory with --dir."));
             }
         }
-        if (self.split_bytes, self.split_max_parts) != (now.split_bytes, now.split_max_parts) {
+        if let (Some(before), Some(after)) = (self.split_bytes, now.split_bytes)
+            && (before, self.split_max_parts) != (after, now.split_max_parts)
+        {
             return Err(Error::bad_state("the tables were split with other settings")
                 .detail(format!(
-                    "Before: --split-tables-larger-than {} --split-max-parts {}; now: {} and {}.",
-                    self.split_bytes, self.split_max_parts, now.split_bytes, now.split_max_parts
+                    "Before: --split-tables-larger-than {before} --split-max-parts {}; now: {after} \
+                     and {}.",
+                    self.split_max_parts, now.split_max_parts
                 ))
                 .hint("Repeat the options of the first run, or begin anew with --restart."));
         }
-        if self.options != now.options {
+        if options_differ(&self.options, &now.options) {
             return Err(Error::bad_state("the first run had other options")
                 .detail(format!("Before: {}; now: {}.", self.options, now.options))
                 .hint("Repeat the options of the first run, or begin anew with --restart."));
@@ -157,5 +162,29 @@ impl Setup {
                 only(&now.filters, &self.filters)
             ))
             .hint("Repeat --filters of the first run, or begin anew with --restart."))
+    }
+}
+
+/// True when two JSON objects of options differ in one that both name.
+pub fn options_differ(before: &str, now: &str) -> bool {
+    let parse = |text: &str| {
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap_or_default()
+    };
+    let now = parse(now);
+    parse(before)
+        .iter()
+        .any(|(key, value)| now.get(key).is_some_and(|other| other != value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_differ_only_where_both_name_them() {
+        let one = r#"{"a": true, "b": 1}"#;
+        assert!(!options_differ(one, r#"{"a": true, "c": 2}"#));
+        assert!(options_differ(one, r#"{"a": false}"#));
+        assert!(!options_differ("", r#"{"a": false}"#));
     }
 }

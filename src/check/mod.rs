@@ -23,4 +23,7 @@ pub use look::look;
 pub use ping::ping;
 pub use preflight::{Choices, Found, look_at_source, look_at_target, refuse_missing_roles};
 pub use stream::FollowChoices;
-pub use target::{nothing_else_is_dropped, target_is_empty};
+pub use target::{
+    no_large_object_clashes, no_relation_clashes, nothing_else_is_dropped, refuse_relations,
+    target_is_empty,
+};

@@ -38,6 +38,12 @@ pub struct Choices {
     pub skip_extensions: bool,
     /// Versions of extensions that are asked for: name and version.
     pub requirements: Vec<(String, String)>,
+    /// Neither rows nor definitions of tables are read.
+    pub skip_tables: bool,
+    /// Sequences are not read.
+    pub skip_sequences: bool,
+    /// No definitions are dumped.
+    pub skip_definitions: bool,
     /// Large objects are copied.
     pub blobs: bool,
     /// Connections that the run will open on the target at most.
@@ -62,14 +68,25 @@ pub fn look_at_source(
     choices: &Choices,
     findings: &mut Findings,
 ) -> Result<Found> {
-    findings.take(refuse_unreadable_tables(source, facts, choices));
-    findings.take(refuse_hidden_rows(source, facts, choices));
-    findings.take(refuse_unreadable_sequences(source, facts, choices));
+    if !choices.skip_tables {
+        findings.take(refuse_unreadable_tables(source, facts, choices));
+        findings.take(refuse_hidden_rows(source, facts, choices));
+    }
+    if !choices.skip_sequences {
+        findings.take(refuse_unreadable_sequences(source, facts, choices));
+    }
     if choices.blobs {
         findings.take(refuse_unreadable_blobs(source, facts));
     }
     findings.take(refuse_own_schema(source));
     let counts = read::read_source_counts(&mut source.client)?;
+    let found = Found {
+        locked_relations: counts.locked_relations,
+        has_attver: counts.has_attver,
+    };
+    if choices.skip_definitions {
+        return Ok(found);
+    }
     findings.take(refuse_lock_table(facts, counts.locked_relations));
     if counts.foreign_tables > 0 {
         findings.warn(
@@ -112,10 +129,7 @@ pub fn look_at_source(
             ),
         );
     }
-    Ok(Found {
-        locked_relations: counts.locked_relations,
-        has_attver: counts.has_attver,
-    })
+    Ok(found)
 }
 
 /// Looks at what of the target depends on nothing in the source.

@@ -28,8 +28,26 @@ pub fn target_is_empty(
     Ok(())
 }
 
-fn no_relation_clashes(
+/// Refuses a target that has relations of the names that are to be created.
+pub fn no_relation_clashes(
     (source, left_out): (&mut PgSession, &LeftOut),
+    target: &mut PgSession,
+) -> Result<()> {
+    let wanted = || -> Result<Vec<(String, String)>> {
+        let rows = source.query(LIST_RELATIONS, &[])?;
+        Ok(rows
+            .iter()
+            .filter(|row| !left_out.relation(row.get(3)))
+            .map(|row| (row.get(0), row.get(1)))
+            .collect())
+    };
+    refuse_relations(wanted, target)
+}
+
+/// Refuses a target that has relations of the wanted names, raw schema and name, which are asked for
+/// only when there is something on the target.
+pub fn refuse_relations(
+    wanted: impl FnOnce() -> Result<Vec<(String, String)>>,
     target: &mut PgSession,
 ) -> Result<()> {
     let there: HashSet<(String, String)> = target
@@ -40,11 +58,8 @@ fn no_relation_clashes(
     if there.is_empty() {
         return Ok(());
     }
-    let wanted = source.query(LIST_RELATIONS, &[])?;
-    let clashes: Vec<String> = wanted
-        .iter()
-        .filter(|row| !left_out.relation(row.get(3)))
-        .map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)))
+    let clashes: Vec<String> = wanted()?
+        .into_iter()
         .filter(|name| there.contains(name))
         .map(|(nspname, relname)| quote::qualified(&nspname, &relname))
         .collect();
@@ -66,7 +81,7 @@ fn no_relation_clashes(
 }
 
 /// A batch empties the large objects of the target that have its oids before it writes.
-fn no_large_object_clashes(source: &mut PgSession, target: &mut PgSession) -> Result<()> {
+pub fn no_large_object_clashes(source: &mut PgSession, target: &mut PgSession) -> Result<()> {
     const LIST: &str = include_str!("sql/list_large_objects.sql");
     const NONE: [&(dyn postgres::types::ToSql + Sync); 0] = [];
     let failed = |kind: Kind| {

@@ -130,6 +130,7 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
             },
         ) => logged(&call, |call| pgcopydb::clone::run(&args, call)),
         Some(Command::Check(args)) => logged(&call, |call| pgcopydb::check::run(&args, call)),
+        Some(Command::Step(args)) => logged(&call, |call| pgcopydb::steps::run(&args, call)),
         Some(Command::Ping(args)) => logged(&call, |call| pgcopydb::ping::run(&args, call)),
         Some(Command::Completions(args)) => finish_plain(pgcopydb::completions::run(&args)),
         Some(Command::Config {
@@ -188,9 +189,21 @@ fn parse(arguments: &[OsString]) -> Result<Parsed> {
         Err(error) => return Err(usage::error_of(&error, arguments)),
     };
     refuse_not_yet(&matches)?;
-    Root::from_arg_matches(&matches)
+    root_of(&matches)
         .map(|root| Parsed::Root(Box::new(root)))
         .map_err(|error| usage::error_of(&error, arguments))
+}
+
+/// What was typed; the commands that do a clone step by step are no part of the parser's own structs.
+fn root_of(matches: &clap::ArgMatches) -> std::result::Result<Root, clap::Error> {
+    let step = args::steps::typed(matches)?;
+    if step.is_none() && !args::steps::is_group_alone(matches) {
+        return Root::from_arg_matches(matches);
+    }
+    Ok(Root {
+        globals: Globals::from_arg_matches(matches)?,
+        command: step.map(|step| Command::Step(Box::new(step))),
+    })
 }
 
 /// Refuses commands that are known and not built yet.
@@ -200,7 +213,6 @@ fn refuse_not_yet(matches: &clap::ArgMatches) -> Result<()> {
             .hint("See \"pgcopydb help\" for the commands of this version."))
     };
     let below = |group: &str| match group {
-        "copy" => &args::COPY_NOT_YET[..],
         "list" => &args::LIST_NOT_YET[..],
         "stream" => &args::STREAM_NOT_YET[..],
         _ => &[],

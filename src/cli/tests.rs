@@ -77,13 +77,6 @@ fn commands_that_are_not_built_yet_are_refused_with_any_arguments() {
         let lines = refusal(&format!("pgcopydb {name} tables --dir x -h"));
         assert_eq!(lines[0], format!("pgcopydb {name} is not supported yet"));
     }
-    for name in args::COPY_NOT_YET {
-        let lines = refusal(&format!("pgcopydb copy {name} --bogus --help"));
-        assert_eq!(
-            lines[0],
-            format!("pgcopydb copy {name} is not supported yet")
-        );
-    }
 }
 
 #[test]

@@ -152,16 +152,18 @@ pub(super) fn entries_to_take<'e>(ledger: &Ledger, entries: &'e [Entry]) -> Resu
 struct Gathered {
     /// Constraints of each table, and what hangs on its indexes.
     per_table: BTreeMap<Oid, Vec<Item>>,
+    /// Size up to which a table's indexes are built with its constraints, bytes.
+    small_bytes: i64,
 }
 
-/// Writes units for the taken entries, and the units of tables: copy, vacuum. Idempotent: it runs
-/// again after a crash before its end was marked.
-pub(super) fn plan_units(
-    connection: &Connection,
-    script: &Script,
-    skip_vacuum: bool,
-) -> Result<()> {
-    let mut gathered = Gathered::default();
+/// Writes units for the taken entries: indexes, constraints, foreign keys. Idempotent: it runs again
+/// after a crash before its end was marked. `all_alone`: each index is a unit of its own, also those of
+/// small tables, so that indexes can be built without constraints.
+pub(super) fn plan_builds(connection: &Connection, script: &Script, all_alone: bool) -> Result<()> {
+    let mut gathered = Gathered {
+        small_bytes: if all_alone { -1 } else { SMALL_TABLE_BYTES },
+        ..Gathered::default()
+    };
     for entry in &script.entries {
         plan_entry(connection, entry, &mut gathered)?;
     }
@@ -169,10 +171,14 @@ pub(super) fn plan_units(
         let bytes = table_bytes(connection, *table)?;
         insert_unit(connection, ("constraint", *table, 0), bytes, items)?;
     }
-    let failed = |error: rusqlite::Error| sqlite_error("write", &error);
-    connection
-        .execute_batch(
-            "insert or ignore into unit (kind, state, table_oid, object, plan, rank)
+    Ok(())
+}
+
+/// Writes units for the rows of tables, whole or in parts.
+pub(super) fn plan_tables(connection: &Connection) -> Result<()> {
+    execute(
+        connection,
+        "insert or ignore into unit (kind, state, table_oid, object, plan, rank)
              select 'copy', 'waiting', oid, 0, 0, bytes from s_table t
               where is_extension = 0 and exclude_data = 0
                 and not exists (select 1 from s_part p where p.table_oid = t.oid);
@@ -181,23 +187,31 @@ pub(super) fn plan_units(
                     t.bytes / (select count(*) from s_part q where q.table_oid = t.oid)
                from s_part p join s_table t on t.oid = p.table_oid
               where t.is_extension = 0 and t.exclude_data = 0",
-        )
-        .map_err(failed)?;
-    if !skip_vacuum {
-        connection
-            .execute_batch(
-                "insert or ignore into unit (kind, state, table_oid, object, plan, rank)
-                 select 'vacuum', 'waiting', oid, 0, 0, bytes from s_table where is_extension = 0",
-            )
-            .map_err(failed)?;
-    }
+    )
+}
+
+/// Writes units for the VACUUM of tables.
+pub(super) fn plan_vacuum(connection: &Connection) -> Result<()> {
+    execute(
+        connection,
+        "insert or ignore into unit (kind, state, table_oid, object, plan, rank)
+         select 'vacuum', 'waiting', oid, 0, 0, bytes from s_table where is_extension = 0",
+    )
+}
+
+/// Writes units for the configuration tables of extensions.
+pub(super) fn plan_extensions(connection: &Connection) -> Result<()> {
+    execute(
+        connection,
+        "insert or ignore into unit (kind, state, object, rank)
+         select 'extension', 'todo', ext_oid, 0 from s_extension_config group by ext_oid",
+    )
+}
+
+fn execute(connection: &Connection, sql: &str) -> Result<()> {
     connection
-        .execute_batch(
-            "insert or ignore into unit (kind, state, object, rank)
-             select 'extension', 'todo', ext_oid, 0 from s_extension_config group by ext_oid",
-        )
-        .map_err(failed)?;
-    crate::catalog::unit::advance(connection, 0).map(|_| ())
+        .execute_batch(sql)
+        .map_err(|error| sqlite_error("write", &error))
 }
 
 fn table_bytes(connection: &Connection, table: Oid) -> Result<i64> {
@@ -298,7 +312,7 @@ fn plan_index(connection: &Connection, entry: &ScriptEntry, gathered: &mut Gathe
         tablespace: entry.default_tablespace.clone(),
         statements,
     };
-    if row.table_bytes <= SMALL_TABLE_BYTES {
+    if row.table_bytes <= gathered.small_bytes {
         let items = gathered.per_table.entry(row.table).or_default();
         items.push(item(Makes::Index, entry.statements.clone()));
     } else {
@@ -347,7 +361,7 @@ fn plan_constraint(
     // A small table gains nothing from an index of its own unit.
     let adopts = matches!(contype.as_str(), "p" | "u")
         && !is_temporal
-        && row.table_bytes > SMALL_TABLE_BYTES;
+        && row.table_bytes > gathered.small_bytes;
     let mut statements = Vec::with_capacity(entry.statements.len());
     if adopts {
         let index = Item {

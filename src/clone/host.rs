@@ -3,19 +3,21 @@
 //! Runs in the supervisor. Keeps what the first processes reported, as later ones get it.
 
 use super::facts::Prepared;
+use super::goal::{Goal, Part};
 use super::pre_data::{self, PreDataInput};
 use super::prepare::{self, PrepareInput};
 use super::requirements::Requirement;
 use super::settings::CloneSettings;
-use super::{DrawProgress, post_data, read, roles};
+use super::{DrawProgress, borrowed, finish, post_data, read, roles};
 use crate::blob::{self, BlobFacts};
-use crate::catalog::Run;
+use crate::catalog::{Ledger, Run};
 use crate::copy::{self, CopyFacts};
 use crate::error::{Error, Result};
 use crate::index::{self, IndexFacts};
 use crate::supervisor::{self, Host, Leaf, Report, Role};
 use crate::sys::reap::Child;
 use crate::units::Side;
+use crate::workdir::is_service_alive;
 use crate::worker::{Bells, Means};
 use crate::{extension, sequence, snapshot, vacuum};
 
@@ -28,6 +30,8 @@ pub(super) struct CloneHost {
     pub(super) bells: Bells,
     /// The snapshot: given by the user, or reported by the snapshot process.
     pub(super) snapshot: Option<String>,
+    /// Somebody else holds it.
+    pub(super) borrowed: bool,
     pub(super) prepared: Option<Prepared>,
     pub(super) fresh: bool,
     /// Tables that a crash of the target emptied are copied again, without the snapshot.
@@ -48,8 +52,8 @@ impl CloneHost {
     fn means(&self) -> Result<Means> {
         let prepared = self.prepared()?;
         Ok(Means {
-            source: prepared.link(&self.input.source, Side::Source),
-            target: prepared.link(&self.input.target, Side::Target),
+            source: prepared.link(self.input.source.as_ref(), Side::Source),
+            target: prepared.link(self.input.target.as_ref(), Side::Target),
             layout: self.input.layout.clone(),
             run: Run {
                 id: prepared.run_id,
@@ -74,7 +78,9 @@ impl CloneHost {
             means: means.clone(),
             prepared: self.prepared()?.clone(),
             requirements: self.requirements.clone(),
+            borrowed: self.borrowed,
         };
+        let goal = self.settings().goal;
         let (fresh, draw) = (self.fresh, self.draw);
         let switches = self.settings().switches;
         let blob_facts = BlobFacts {
@@ -82,18 +88,29 @@ impl CloneHost {
             with_acl: !switches.no_acl,
             with_comments: !switches.no_comments,
         };
+        let (kinds, upstream) = goal.index_kinds();
         let index_facts = IndexFacts {
-            fresh,
+            fresh: fresh && goal.has(Part::PreData),
             maintenance_work_mem: Some("256MB".to_owned()),
+            kinds,
+            upstream,
+            groups: goal != Goal::CopyData,
         };
         Ok(match role {
             Role::Roles => Box::new(move |leaf| roles::run(leaf, &input)),
-            Role::Snapshot => {
-                Box::new(move |leaf| snapshot::hold(leaf, &means.source, &means.layout, means.run))
-            }
+            Role::Snapshot => Box::new(move |leaf| {
+                // Beside a holder that serves other commands, too, this one serves its own run alone.
+                let is_public = !is_service_alive(&means.layout, borrowed::SERVICE)?;
+                let place = is_public.then_some(&means.layout);
+                let (session, id) = snapshot::export(leaf, means.source()?)?;
+                means
+                    .run
+                    .set_snapshot(&Ledger::open(&means.layout.ledger())?, &id)?;
+                snapshot::hold(leaf, session, &id, place)
+            }),
             Role::Fetch => Box::new(move |leaf| read::fetch(leaf, &input)),
             Role::Dump => Box::new(move |leaf| read::dump(leaf, &input)),
-            Role::PreData => Box::new(move |leaf| pre_data::run(leaf, &input)),
+            Role::PreData | Role::Plan => Box::new(move |leaf| pre_data::run(leaf, &input)),
             Role::Copy => Box::new(move |leaf| copy::run(leaf, &means, CopyFacts { fresh })),
             Role::Index => Box::new(move |leaf| index::run(leaf, &means, &index_facts)),
             Role::Vacuum => Box::new(move |leaf| vacuum::run(leaf, &means)),
@@ -101,6 +118,7 @@ impl CloneHost {
             Role::Sequence => Box::new(move |leaf| sequence::run(leaf, &means)),
             Role::Extension => Box::new(move |leaf| extension::run(leaf, &means)),
             Role::PostData => Box::new(move |leaf| post_data::run(leaf, &input)),
+            Role::Finish => Box::new(move |leaf| finish::run(leaf, &input)),
             Role::Progress => {
                 Box::new(move |leaf| draw(&means.layout.ledger(), &|limit| leaf.nap(limit)))
             }
@@ -139,10 +157,12 @@ impl Host for CloneHost {
 
     fn note(&mut self, _role: Role, report: &Report) -> Result<()> {
         match report {
-            Report::Prepared { facts } => {
-                let prepared = serde_json::from_value(facts.clone()).map_err(|error| {
-                    Error::internal(format!("could not read the facts of prepare: {error}"))
-                })?;
+            Report::Prepared { facts, .. } => {
+                let prepared: Prepared =
+                    serde_json::from_value(facts.clone()).map_err(|error| {
+                        Error::internal(format!("could not read the facts of prepare: {error}"))
+                    })?;
+                self.input.settings.adopt(&prepared.options);
                 self.prepared = Some(prepared);
             }
             Report::Snapshot { id } => self.snapshot = Some(id.clone()),

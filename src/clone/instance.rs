@@ -5,13 +5,15 @@
 //! which it is cloned as if it had been given alone. So a resumed run skips what is complete, goes on with what is not,
 //! and begins what is new.
 
+use super::begun;
 use super::databases::{self, CreateWith, Database};
-use super::facts::Prepared;
+use super::facts::{Prepared, Sides};
 use super::pre_data::PreDataInput;
 use super::prepare::{self, Connected, PrepareInput};
 use super::{DrawProgress, one, roles};
 use crate::catalog::{Activity, Ledger, PastRun, Run, Setup};
 use crate::check::{self, Findings};
+use crate::conninfo::ConnInfo;
 use crate::dump::{SearchPlaces, choose};
 use crate::error::{Context, Error, Kind, Result};
 use crate::logging;
@@ -99,8 +101,8 @@ impl InstanceHost {
         Ok(PreDataInput {
             settings: self.input.settings.clone(),
             means: Means {
-                source: prepared.link(&self.input.source, Side::Source),
-                target: prepared.link(&self.input.target, Side::Target),
+                source: prepared.link(self.input.source.as_ref(), Side::Source),
+                target: prepared.link(self.input.target.as_ref(), Side::Target),
                 layout: self.input.layout.clone(),
                 run: Run {
                     id: prepared.run_id,
@@ -117,6 +119,7 @@ impl InstanceHost {
             },
             prepared,
             requirements: Vec::new(),
+            borrowed: false,
         })
     }
 }
@@ -137,7 +140,7 @@ impl Host for InstanceHost {
     }
 
     fn note(&mut self, _role: Role, report: &Report) -> Result<()> {
-        if let Report::Prepared { facts } = report {
+        if let Report::Prepared { facts, .. } = report {
             let prepared = serde_json::from_value(facts.clone()).map_err(|error| {
                 Error::internal(format!("could not read the facts of prepare: {error}"))
             })?;
@@ -254,10 +257,10 @@ fn clone_one(
     // Roles were copied for all; the rest is the clone of a database like any other.
     settings.switches.roles = false;
     settings.switches.all_databases = false;
+    let named = |conn: &Option<ConnInfo>| Some(conn.as_ref()?.with_dbname(&database.name));
     one(
         &settings,
-        input.source.with_dbname(&database.name),
-        input.target.with_dbname(&database.name),
+        (named(&input.source), named(&input.target)),
         requirements.to_vec(),
         draw,
     )
@@ -267,10 +270,13 @@ fn clone_one(
 fn look(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let mut ledger = Ledger::open(&input.layout.ledger())?;
-    prepare::refuse_used(&ledger, &input.settings)?;
-    let mut source = prepare::connect(leaf.role.label(), &input.source, Side::Source)?;
+    begun::refuse_used(&ledger, &input.settings)?;
+    let (Some(source), Some(target)) = (&input.source, &input.target) else {
+        return Err(Error::internal("a clone of all databases has two sides"));
+    };
+    let mut source = prepare::connect(leaf.role.label(), source, Side::Source)?;
     let _source = canceller.register(Token::from_session(&source.session));
-    let mut target = prepare::connect(leaf.role.label(), &input.target, Side::Target)?;
+    let mut target = prepare::connect(leaf.role.label(), target, Side::Target)?;
     let _target = canceller.register(Token::from_session(&target.session));
     let mut findings = Findings::default();
     findings.take(check::versions(
@@ -293,12 +299,12 @@ fn look(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     if !input.settings.switches.no_tablespaces {
         refuse_missing_tablespaces(&mut target, &databases)?;
     }
-    let setup = prepare::setup_of(input, &source.facts, &target.facts);
+    let setup = prepare::setup_of_clone(input, &source.facts, &target.facts);
     let resumed = Setup::read(&ledger)?.filter(|_| Run::past(&ledger).ok() != Some(PastRun::None));
     if let Some(before) = &resumed {
         before.check_resumed(&setup)?;
         let left = Activity::all_backends(&ledger)?;
-        worker::end_backends(leaf, &source.link, &target.link, &left)?;
+        worker::end_backends(leaf, (Some(&source.link), Some(&target.link)), &left)?;
     }
     let bytes = databases.iter().map(|database| database.bytes).sum();
     log::info!(
@@ -313,20 +319,17 @@ fn look(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         Activity::clear(tx)?;
         Run::begin(tx, "clone", !input.settings.switches.not_consistent)
     })?;
-    let prepared = Prepared {
-        run_id: run.id,
-        source_pin: source.link.pin.clone(),
-        target_pin: target.link.pin.clone(),
-        target_lock_room: target.facts.limits.lock_room(),
-        relations: 0,
-        can_leave_progress: false,
-        tools,
-        source: source.facts,
-        target: target.facts,
+    let pins = (Some(source.link.pin.clone()), Some(target.link.pin.clone()));
+    let sides = Sides {
+        source: Some(source.facts),
+        target: Some(target.facts),
+        tools: Some(tools),
     };
+    let mut prepared = Prepared::new(run.id, sides, pins);
+    prepared.options = setup.options;
     let facts = serde_json::to_value(&prepared)
         .map_err(|error| Error::internal(format!("could not report facts: {error}")))?;
-    leaf.report(&Report::Prepared { facts });
+    leaf.report(&Report::Prepared { facts, reads: true });
     Ok(())
 }
 
@@ -357,7 +360,10 @@ fn refuse_missing_tablespaces(target: &mut Connected, databases: &[Database]) ->
 fn create(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let title = leaf.role.label();
-    let mut target = input.means.target.session(title, &Profile::TargetPlain)?;
+    let mut target = input
+        .means
+        .target()?
+        .session(title, &Profile::TargetPlain)?;
     let _target = canceller.register(Token::from_session(&target));
     let switches = &input.settings.switches;
     let with = CreateWith {
@@ -394,7 +400,10 @@ fn create(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
 fn limit(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let title = leaf.role.label();
-    let mut target = input.means.target.session(title, &Profile::TargetPlain)?;
+    let mut target = input
+        .means
+        .target()?
+        .session(title, &Profile::TargetPlain)?;
     let _target = canceller.register(Token::from_session(&target));
     if input.settings.switches.skip_db_properties {
         return Ok(());

@@ -4,14 +4,22 @@
 //! their bodies where these are more than a job of their own. [`run`] is called in the supervisor.
 
 mod archive;
+mod begun;
+mod borrowed;
 mod databases;
 mod dry_run;
 mod entrywise;
 mod facts;
 mod filters;
+mod finish;
+mod formats;
+mod goal;
+mod hold;
 mod host;
 mod instance;
 mod newcomers;
+mod parse_list;
+mod plan;
 mod post_data;
 mod pre_data;
 mod prepare;
@@ -19,13 +27,18 @@ mod properties;
 mod read;
 mod requirements;
 mod roles;
+mod rows;
 mod settings;
 mod stages;
 mod survey;
+mod take_up;
 
 pub use crate::check::{FollowChoices, Verdict};
 pub use databases::{Database, databases};
 pub use dry_run::Preview;
+pub use goal::Goal;
+pub use hold::{SnapshotSettings, hold_snapshot};
+pub use parse_list::{ParseListSettings, list_archive, parse_list};
 pub use settings::{CloneSettings, FormatChoice, Switches};
 pub use stages::{Choices, Stages};
 
@@ -65,32 +78,37 @@ pub fn check(
 /// Draws the progress line from a ledger until its nap fails: given by the face of the program.
 pub type DrawProgress = fn(&Path, &dyn Fn(Duration) -> Result<()>) -> Result<()>;
 
-/// Clones a database, or all of them. Blocks until every process of the run has ended. The ledger of the
-/// work directory, or those of the databases' own, then hold the figures; the caller prints them. `env` looks up
-/// environment variables, secrets among them.
+/// Clones a database, or all of them, or does the parts of that which the settings' goal names. Blocks until
+/// every process of the run has ended. The ledger of the work directory, or those of the databases' own, then
+/// hold the figures; the caller prints them. `env` looks up environment variables, secrets among them.
 pub fn run(
     settings: &CloneSettings,
     env: &dyn Fn(&str) -> Option<String>,
     draw: DrawProgress,
 ) -> Result<()> {
-    let source = connection(&settings.source, env, "source")?;
-    let target = connection(&settings.target, env, "target")?;
+    let side = |text: &str, side| match text {
+        "" => Ok(None),
+        text => connection(text, env, side).map(Some),
+    };
+    let source = side(&settings.source, "source")?;
+    let target = side(&settings.target, "target")?;
     let requirements = match &settings.requirements {
         Some(path) => requirements::read(path)?,
         None => Vec::new(),
     };
     if settings.switches.all_databases {
-        all(settings, source, target, &requirements, draw)
+        let missing = || Error::internal("a clone of all databases has two sides");
+        let (source, target) = (source.ok_or_else(missing)?, target.ok_or_else(missing)?);
+        all(settings, (source, target), &requirements, draw)
     } else {
-        one(settings, source, target, requirements, draw)
+        one(settings, (source, target), requirements, draw)
     }
 }
 
 /// Clones all databases.
 fn all(
     settings: &CloneSettings,
-    source: ConnInfo,
-    target: ConnInfo,
+    (source, target): (ConnInfo, ConnInfo),
     requirements: &[Requirement],
     draw: DrawProgress,
 ) -> Result<()> {
@@ -105,10 +123,11 @@ fn all(
     signal::install()?;
     let input = PrepareInput {
         settings: settings.clone(),
-        source,
-        target,
+        source: Some(source),
+        target: Some(target),
         layout: claim.layout.clone(),
         uuid: claim.marker.uuid.clone(),
+        snapshot: None,
     };
     let (begun, result) = instance::run(&input, requirements, draw);
     if let Some(run) = begun {
@@ -117,17 +136,23 @@ fn all(
     result
 }
 
-/// Clones one database into the work directory of the settings.
+/// Works on one database, in the work directory of the settings.
 fn one(
     settings: &CloneSettings,
-    source: ConnInfo,
-    target: ConnInfo,
+    (source, target): (Option<ConnInfo>, Option<ConnInfo>),
     requirements: Vec<Requirement>,
     draw: DrawProgress,
 ) -> Result<()> {
     let since = Instant::now();
-    let claim = Claim::take(Layout::new(settings.dir.clone()), settings.intent)?;
-    let snapshot = prepare::refuse_resume_without_snapshot(settings, &claim)?;
+    // A restart of some parts forgets these alone, and leaves the directory.
+    let wipes = settings.goal == Goal::Clone && settings.intent == Intent::Restart;
+    let intent = if wipes {
+        Intent::Restart
+    } else {
+        Intent::Fresh
+    };
+    let claim = Claim::take(Layout::new(settings.dir.clone()), intent)?;
+    let snapshot = borrowed::find(settings, &claim.layout)?;
     signal::install()?;
     logging::set_progress_shown(settings.switches.progress);
     let remains = Remains::of(&claim.layout);
@@ -145,8 +170,10 @@ fn one(
             target,
             layout: claim.layout.clone(),
             uuid: claim.marker.uuid.clone(),
+            snapshot: snapshot.clone(),
         },
         bells,
+        borrowed: snapshot.is_some(),
         snapshot,
         prepared: None,
         fresh: false,
@@ -158,9 +185,12 @@ fn one(
     bells.remove();
     remains.sweep();
     if result.is_err() && host.prepared.is_some() {
-        log::info!(
-            "To go on where this run stopped, repeat the command with --resume --not-consistent"
-        );
+        let options = if settings.goal.wants_snapshot() {
+            "--resume --not-consistent"
+        } else {
+            "--resume"
+        };
+        log::info!("To go on where this run stopped, repeat the command with {options}");
     }
     if let Some(prepared) = &host.prepared {
         let run = Run {
@@ -186,6 +216,7 @@ fn connection(text: &str, env: &dyn Fn(&str) -> Option<String>, side: &str) -> R
 fn choices(settings: &CloneSettings, foreign_snapshot: bool) -> Choices {
     let switches = &settings.switches;
     Choices {
+        goal: settings.goal,
         table_jobs: settings.table_jobs,
         index_jobs: settings.index_jobs,
         blob_jobs: settings.blob_jobs,

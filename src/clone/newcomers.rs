@@ -4,9 +4,10 @@
 //! objects that came later. Tables that came later have no definition in the archive: they are named,
 //! not copied.
 
+use super::goal::Part;
 use super::pre_data::PreDataInput;
 use crate::blob;
-use crate::catalog::{Ledger, sqlite_error};
+use crate::catalog::{Ledger, Run, sqlite_error};
 use crate::error::Result;
 use crate::filter::{self, LeftOut};
 use crate::pg::{PgSession, Profile};
@@ -16,19 +17,38 @@ use std::collections::HashSet;
 /// Tables that are named one by one; more are counted.
 const NAMED_MAX: usize = 20;
 
-/// Plans the large objects that came after the first run, and names the tables that did.
+/// Plans the large objects that came after they were planned, and names the tables that came after the
+/// catalogs were fetched; nothing when this run did both.
 pub(super) fn take_in(input: &PreDataInput, ledger: &mut Ledger) -> Result<()> {
-    let mut source = input
-        .means
-        .source
-        .session("restore pre-data", &Profile::Catalog)?;
-    if !input.settings.switches.skip_blobs {
+    let (goal, run) = (input.settings.goal, input.means.run);
+    let is_earlier = |ledger: &Ledger, mark: &str| {
+        let by = Run::marked(ledger.connection(), mark)?;
+        Ok(by.is_some_and(|(by, _)| by != run.id))
+    };
+    let blobs = goal.has(Part::Blobs)
+        && !input.settings.switches.skip_blobs
+        && is_earlier(ledger, "planned-blobs")?;
+    let tables = goal.has(Part::TableData) && is_earlier(ledger, "fetched")?;
+    if !blobs && !tables {
+        return Ok(());
+    }
+    let link = input.means.source()?;
+    let mut source = link.session("restore pre-data", &Profile::Catalog)?;
+    if blobs {
         let batches = ledger.write(|tx| blob::plan_again(&mut source, tx))?;
         if batches > 0 {
             log::info!("Planned {batches} batches of large objects that changed in number");
         }
     }
-    let tables = unknown_tables(input, ledger, &mut source)?;
+    if tables {
+        name_tables(input, ledger, &mut source)?;
+    }
+    Ok(())
+}
+
+/// Names the tables of the source that the ledger does not know.
+fn name_tables(input: &PreDataInput, ledger: &mut Ledger, source: &mut PgSession) -> Result<()> {
+    let tables = unknown_tables(input, ledger, source)?;
     let mut lines: Vec<String> = tables
         .iter()
         .take(NAMED_MAX)

@@ -6,6 +6,7 @@
 //! made; our own record on the target goes.
 
 use super::archive;
+use super::goal::Part;
 use super::pre_data::PreDataInput;
 use super::properties;
 use crate::catalog::{Ledger, Run, Step, sqlite_error};
@@ -28,11 +29,20 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let means = &input.means;
     let mut ledger = Ledger::open(&means.layout.ledger())?;
-    let mut target = means.target.session(leaf.role.label(), &Profile::Catalog)?;
+    let mut target = means
+        .target()?
+        .session(leaf.role.label(), &Profile::Catalog)?;
     let _registered = canceller.register(Token::from_session(&target));
     if redo_emptied_tables(&mut ledger, &mut target)? {
-        leaf.report(&Report::Redo);
-        return Ok(());
+        if input.settings.goal.has(Part::TableData) {
+            leaf.report(&Report::Redo);
+            return Ok(());
+        }
+        return Err(Error::new(
+            Kind::Target,
+            "unlogged tables lost their rows in a crash of the target",
+        )
+        .hint("Copy them again: pgcopydb copy table-data --resume --not-consistent."));
     }
     restore(leaf, input, &mut ledger, &mut target)?;
     analyze(input, &ledger, &mut target)?;
@@ -68,7 +78,7 @@ fn unlogged_tables(ledger: &Ledger) -> Result<Vec<(Oid, String, i64, bool)>> {
 
 /// Gives back the units of unlogged tables that lack rows: a crash of the target empties them after
 /// they were done. They are counted, as nothing else tells for certain.
-fn redo_emptied_tables(ledger: &mut Ledger, target: &mut PgSession) -> Result<bool> {
+pub(super) fn redo_emptied_tables(ledger: &mut Ledger, target: &mut PgSession) -> Result<bool> {
     let mut emptied = Vec::new();
     for (oid, qname, copied, is_routed) in unlogged_tables(ledger)? {
         let row = target.query_one(&format!("select count(*) from {qname}"), &[])?;
@@ -123,11 +133,11 @@ fn restore(
         return Ok(());
     }
     let dir = SchemaDir::new(input.means.layout.schema());
-    let settings = input.means.target.tool_settings(&input.means.uuid)?;
+    let settings = input.means.target()?.tool_settings(&input.means.uuid)?;
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
     let archive_run = ArchiveRun {
-        tools: &input.prepared.tools,
+        tools: input.prepared.tools()?,
         settings: &settings,
         dir: &dir,
         stop: &stopping,
@@ -144,7 +154,7 @@ fn restore(
         facts.owners = list_roles(&mut target.client, Side::Target)?
             .into_iter()
             .collect();
-        for sql in existing_queries(input) {
+        for sql in existing_queries(input)? {
             for row in target.query(sql, &[])? {
                 let (desc, nspname, tag): (String, String, String) =
                     (row.get(0), row.get(1), row.get(2));
@@ -196,12 +206,12 @@ fn is_of_indexes(entry: &crate::dump::Entry) -> bool {
     matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT" | "INDEX ATTACH")
 }
 
-fn existing_queries(input: &PreDataInput) -> Vec<&'static str> {
+fn existing_queries(input: &PreDataInput) -> Result<Vec<&'static str>> {
     let mut queries = vec![LIST_EXISTING];
-    if input.prepared.target.version.major() >= 15 {
+    if input.prepared.target()?.version.major() >= 15 {
         queries.push(LIST_EXISTING_PUBLICATION_SCHEMAS);
     }
-    queries
+    Ok(queries)
 }
 
 /// Statistics that VACUUM of single tables does not make: partitioned tables, materialized views, and
@@ -237,7 +247,11 @@ fn analyze(input: &PreDataInput, ledger: &Ledger, target: &mut PgSession) -> Res
 }
 
 /// Removes our record from the target, and its schema unless something else is in it.
-fn drop_progress_table(ledger: &Ledger, target: &mut PgSession, uuid: &str) -> Result<()> {
+pub(super) fn drop_progress_table(
+    ledger: &Ledger,
+    target: &mut PgSession,
+    uuid: &str,
+) -> Result<()> {
     let row = target.query_one(
         "select pg_catalog.to_regclass('pgcopydb.progress') is null",
         &[],

@@ -1,34 +1,35 @@
-//! STEP 3: plans the units of the run, then restores the pre-data section.
+//! STEP 3: plans the units of the run, restores the pre-data section, and makes the target ready for
+//! the workers; of all that what the command is for.
 //!
-//! Runs in the pre-data process. Reads the ledger, the archive and both servers; writes units, the
-//! target's schema and database properties. All of pre-data is one transaction of `pg_restore`, so
+//! Runs in the pre-data process, which is the plan process of commands that restore nothing first.
+//! Reads the ledger, the archive and both servers; writes units, the target's schema and database
+//! properties. All of pre-data is one transaction of `pg_restore`, so
 //! that it is there as a whole or not at all; where the target's lock table is too small for that, it
 //! goes through our own session, some entries a transaction with a record of how far it got.
 
 use super::archive;
+use super::begun;
 use super::entrywise;
 use super::facts::Prepared;
-use super::newcomers;
+use super::formats;
+use super::goal::{Goal, Part};
+use super::plan;
+use super::post_data::drop_progress_table;
 use super::properties;
 use super::requirements::{self, Requirement};
-use super::settings::{CloneSettings, FormatChoice};
-use crate::blob;
-use crate::catalog::{Ledger, Run, Step, sqlite_error, unit};
+use super::rows;
+use super::settings::CloneSettings;
+use super::take_up;
+use crate::catalog::{Ledger, Run, Step, sqlite_error};
 use crate::dump::list_plan::{self, kept, plan_pre_data, print_edits};
-use crate::dump::script;
 use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions, SchemaDir, Section};
 use crate::error::{Context, Error, Result};
 use crate::pg::{PgSession, Profile, Token, quote};
-use crate::schema::copy_format::{
-    Column, Format, FormatFacts, FormatPolicy, copy_format, fetch_types,
-};
 use crate::schema::preflight::{PublicOwner, find_public_owner};
 use crate::schema::target;
-use crate::supervisor::{Leaf, Report};
-use crate::units::{Oid, Side};
+use crate::supervisor::Leaf;
+use crate::units::Oid;
 use crate::worker::{self, Means};
-use rusqlite::{Connection, params};
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// What the pre-data process is given.
@@ -38,6 +39,8 @@ pub(super) struct PreDataInput {
     pub(super) means: Means,
     pub(super) prepared: Prepared,
     pub(super) requirements: Vec<Requirement>,
+    /// Somebody else holds the snapshot: it is the same that earlier runs read with.
+    pub(super) borrowed: bool,
 }
 
 /// Detail of the mark of a restore that was to drop what exists.
@@ -47,115 +50,106 @@ const ENTRIES_IN_ONE_MAX: usize = 500;
 /// Locks that a restore of one relation takes, its TOAST table and index among them.
 const LOCKS_PER_RELATION: u64 = 3;
 /// Tables whose columns are looked up on the target at once.
-const TABLES_PER_QUERY: usize = 2000;
+pub(super) const TABLES_PER_QUERY: usize = 2000;
 
-/// Runs step 3. Blocks.
+/// Runs step 3, or the planning of a command that restores nothing first. Blocks.
 pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let since = Instant::now();
     let canceller = worker::enter(leaf)?;
-    let means = &input.means;
+    let (means, goal) = (&input.means, input.settings.goal);
     let mut ledger = Ledger::open(&means.layout.ledger())?;
-    let mut target = means.target.session(leaf.role.label(), &Profile::Catalog)?;
+    let mut target = means
+        .target()?
+        .session(leaf.role.label(), &Profile::Catalog)?;
     let _target = canceller.register(Token::from_session(&target));
     let dir = SchemaDir::new(means.layout.schema());
-    let tool_settings = means.target.tool_settings(&means.uuid)?;
+    let tool_settings = means.target()?.tool_settings(&means.uuid)?;
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
-    let archive_run = ArchiveRun {
-        tools: &input.prepared.tools,
-        settings: &tool_settings,
-        dir: &dir,
-        stop: &stopping,
+    let archive_run = || -> Result<ArchiveRun<'_>> {
+        Ok(ArchiveRun {
+            tools: input.prepared.tools()?,
+            settings: &tool_settings,
+            dir: &dir,
+            stop: &stopping,
+        })
     };
-    plan(leaf, input, &mut ledger, &archive_run)?;
-    let before = Run::marked(ledger.connection(), "pre-data")?;
-    if before.is_none() {
-        restore(leaf, input, (&mut ledger, &mut target), &archive_run)?;
-    } else {
-        log::info!("Skipping the pre-data section, restored by a previous run");
+    if let Some(snapshot) = means.snapshot.as_deref().filter(|_| means.consistent) {
+        means.run.set_snapshot(&ledger, snapshot)?;
     }
-    let restored_by = Run::marked(ledger.connection(), "pre-data")?.map(|(run, _)| run);
-    let fresh = restored_by == Some(means.run.id);
-    // Once post-data is restored but for event triggers, no unit leaves a record any more.
-    let is_late = Run::marked(ledger.connection(), "post-data-main")?.is_some();
-    if !is_late {
-        make_progress_table(&mut target)?;
+    plan::refuse_blocked(&ledger, goal)?;
+    rows::look(input, &mut ledger, &mut target)?;
+    plan::write_units(leaf, input, &mut ledger, &archive_run)?;
+    begin(input, &mut ledger)?;
+    rows::forget_record(input, &mut ledger, &mut target)?;
+    if goal.has(Part::PreData) {
+        if Run::marked(ledger.connection(), "pre-data")?.is_none() {
+            restore(leaf, input, (&mut ledger, &mut target), &archive_run()?)?;
+        } else {
+            log::info!("Skipping the pre-data section, restored by a previous run");
+        }
+        let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+        Step::PreData.add(ledger.connection(), elapsed_ms, 0)?;
     }
-    look_at_target_tables(input, &mut ledger, &mut target)?;
-    if !fresh && !is_late {
-        take_up(input, &mut ledger, &mut target)?;
+    if goal == Goal::RestorePreData {
+        return drop_progress_table(&ledger, &mut target, &means.uuid);
     }
-    let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-    Step::PreData.add(ledger.connection(), elapsed_ms, 0)?;
-    leaf.report(&planned(&ledger, fresh)?);
+    let fresh = ready(leaf, input, (&mut ledger, &mut target))?;
+    leaf.report(&plan::left(&ledger, goal, fresh)?);
     Ok(())
 }
 
-/// Writes the units of the run, once for a work directory.
-fn plan(
-    leaf: &mut Leaf<'_>,
-    input: &PreDataInput,
-    ledger: &mut Ledger,
-    archive_run: &ArchiveRun<'_>,
-) -> Result<()> {
-    if Run::marked(ledger.connection(), "planned")?.is_some() {
-        let is_restored = Run::marked(ledger.connection(), "pre-data")?.is_some();
-        if !input.means.consistent && !is_restored {
-            newcomers::take_in(input, ledger)?;
-        }
-        return Ok(());
-    }
-    let entries = archive_run.list()?;
-    let taken = archive::entries_to_take(ledger, &entries)?;
-    let script = if taken.is_empty() {
-        script::Script::default()
-    } else {
-        let ids: std::collections::BTreeSet<i32> =
-            taken.iter().map(|entry| entry.dump_id).collect();
-        let list = crate::dump::archive_list::print(
-            entries
-                .iter()
-                .map(|entry| (entry, ids.contains(&entry.dump_id))),
-        );
-        archive_run
-            .dir
-            .write(&archive_run.dir.script_list(), &list)?;
-        let flags = archive::restore_flags(&input.settings);
-        let text = archive_run.script(&archive_run.dir.script_list(), &flags)?;
-        script::split(&text, &taken)?
-    };
-    let mut source = if input.settings.switches.skip_blobs {
-        None
-    } else {
-        Some(snapshot_session(leaf, input)?)
-    };
-    let run = input.means.run;
-    ledger.write(|tx| {
-        archive::plan_units(tx, &script, input.settings.switches.skip_vacuum)?;
-        if let Some(source) = &mut source {
-            let batches = blob::plan(source, tx)?;
-            log::debug!("Planned {batches} batches of large objects");
-        }
-        run.mark(tx, "planned", "")
-    })
+/// Writes down that the parts of the command are begun.
+fn begin(input: &PreDataInput, ledger: &mut Ledger) -> Result<()> {
+    let goal = input.settings.goal;
+    let parts = goal.parts().iter().copied();
+    // These are begun by processes of their own, before.
+    let here = parts.filter(|part| !matches!(part, Part::Dump | Part::DumpRoles));
+    ledger.write_durably(|tx| begun::begin(tx, input.means.run, &input.settings, here))
 }
 
-/// A session on the source that reads in the run's snapshot.
-pub(super) fn snapshot_session(leaf: &Leaf<'_>, input: &PreDataInput) -> Result<PgSession> {
-    let mut source = input
-        .means
-        .source
-        .session(leaf.role.label(), &Profile::Catalog)?;
-    source.batch_execute("begin isolation level repeatable read, read only")?;
-    if let Some(id) = input
-        .means
-        .snapshot
-        .as_deref()
-        .filter(|_| input.means.consistent)
-    {
-        crate::snapshot::adopt(&mut source, id)?;
+/// Makes the target ready for the workers. True when the tables to copy into are new, and empty but for
+/// what this run copies.
+fn ready(
+    leaf: &Leaf<'_>,
+    input: &PreDataInput,
+    (ledger, target): (&mut Ledger, &mut PgSession),
+) -> Result<bool> {
+    let (run, goal) = (input.means.run, input.settings.goal);
+    let connection = ledger.connection();
+    let fresh = if goal.has(Part::PreData) {
+        Run::marked(connection, "pre-data")?.is_some_and(|(by, _)| by == run.id)
+    } else {
+        begun::first_run(connection, Part::TableData)? == Some(run.id)
+    };
+    // Once post-data is restored but for event triggers, no unit leaves a record any more.
+    let is_late = goal == Goal::Clone && Run::marked(connection, "post-data-main")?.is_some();
+    if is_late {
+        formats::look_at_target_tables(input, ledger, target)?;
+        return Ok(fresh);
     }
-    Ok(source)
+    if goal.has(Part::TableData) || goal.copies_extensions() {
+        make_progress_table(target)?;
+    }
+    if goal == Goal::CopyExtensions {
+        requirements::make_in_their_schemas(input, (ledger, target))?;
+    }
+    if goal == Goal::CopyData {
+        requirements::leave_out_absent(input, (ledger, target))?;
+    }
+    if goal.has(Part::TableData) {
+        rows::empty(leaf, input, (ledger, target))?;
+        formats::look_at_target_tables(input, ledger, target)?;
+    }
+    take_up::take_up(input, ledger, target, fresh)?;
+    Ok(fresh)
+}
+
+/// Makes the table in which parts leave their record.
+fn make_progress_table(target: &mut PgSession) -> Result<()> {
+    target
+        .batch_execute(include_str!("sql/make_progress.sql"))
+        .context(|| "creating table pgcopydb.progress on the target".to_owned())
 }
 
 /// Restores the pre-data section, and marks it.
@@ -313,7 +307,7 @@ fn was_restored(ledger: &Ledger, target: &mut PgSession) -> Result<bool> {
     Ok(found.iter().all(Option::is_some))
 }
 
-fn table_names(ledger: &Ledger, limit: i64) -> Result<Vec<(Oid, String, String)>> {
+pub(super) fn table_names(ledger: &Ledger, limit: i64) -> Result<Vec<(Oid, String, String)>> {
     let read = || -> rusqlite::Result<Vec<(Oid, String, String)>> {
         ledger
             .connection()
@@ -371,238 +365,4 @@ fn drop_tables(ledger: &Ledger, target: &mut PgSession) -> Result<()> {
             .context(|| "dropping tables, per --drop-if-exists".to_owned())?;
     }
     Ok(())
-}
-
-/// Makes the table in which parts leave their record.
-fn make_progress_table(target: &mut PgSession) -> Result<()> {
-    target
-        .batch_execute(include_str!("sql/make_progress.sql"))
-        .context(|| "creating table pgcopydb.progress on the target".to_owned())
-}
-
-/// Looks at the target's tables: which kind they are, and which format their columns allow.
-fn look_at_target_tables(
-    input: &PreDataInput,
-    ledger: &mut Ledger,
-    target: &mut PgSession,
-) -> Result<()> {
-    if Run::marked(ledger.connection(), "target-tables")?.is_some() {
-        return Ok(());
-    }
-    let policy = match input.settings.copy_format {
-        FormatChoice::Auto => FormatPolicy::Auto,
-        FormatChoice::Text => FormatPolicy::Text,
-        FormatChoice::Binary => FormatPolicy::Binary,
-    };
-    let mut facts = FormatFacts {
-        same_datetimes: input.prepared.source.integer_datetimes
-            == input.prepared.target.integer_datetimes,
-        target_version: input.prepared.target.version,
-        source_types: std::collections::HashMap::new(),
-        target_types: std::collections::HashMap::new(),
-    };
-    if policy == FormatPolicy::Binary {
-        facts.source_types = types_of(input, ledger)?;
-    }
-    let names = table_names(ledger, i64::MAX)?;
-    let run = input.means.run;
-    for batch in names.chunks(TABLES_PER_QUERY) {
-        let pairs: Vec<target::RelationName> = batch
-            .iter()
-            .map(|(_, nspname, relname)| (nspname.clone(), relname.clone()))
-            .collect();
-        let found = target::fetch_tables(&mut target.client, &pairs)?;
-        if policy == FormatPolicy::Binary {
-            let oids: Vec<Oid> = found
-                .iter()
-                .flatten()
-                .flat_map(|table| table.columns.iter().map(|column| column.type_oid))
-                .collect();
-            facts.target_types = fetch_types(&mut target.client, Side::Target, &oids)?;
-        }
-        ledger.write(|tx| {
-            for ((oid, _, _), table) in batch.iter().zip(&found) {
-                write_format(tx, *oid, table.as_ref(), (policy, &facts))?;
-            }
-            Ok(())
-        })?;
-    }
-    ledger.write(|tx| run.mark(tx, "target-tables", ""))
-}
-
-fn types_of(input: &PreDataInput, ledger: &Ledger) -> Result<crate::schema::copy_format::TypeMap> {
-    let read = || -> rusqlite::Result<Vec<Oid>> {
-        ledger
-            .connection()
-            .prepare("select distinct type_oid from s_attr")?
-            .query_map([], |row| row.get(0))?
-            .collect()
-    };
-    let oids = read().map_err(|error| sqlite_error("read", &error))?;
-    let mut source = input
-        .means
-        .source
-        .session("restore pre-data", &Profile::Catalog)?;
-    fetch_types(&mut source.client, Side::Source, &oids)
-}
-
-fn write_format(
-    tx: &Connection,
-    oid: Oid,
-    table: Option<&target::TargetTable>,
-    (policy, facts): (FormatPolicy, &FormatFacts),
-) -> Result<()> {
-    let failed = |error: rusqlite::Error| sqlite_error("write", &error);
-    let columns = tx
-        .prepare_cached(
-            "select attname, type_oid from s_attr where table_oid = ?1 and generated = 0
-              order by attnum",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_map([oid], |row| {
-                    Ok(Column {
-                        attname: row.get(0)?,
-                        type_oid: row.get(1)?,
-                    })
-                })?
-                .collect::<rusqlite::Result<Vec<Column>>>()
-        })
-        .map_err(failed)?;
-    let theirs: Vec<Column> = table
-        .map(|table| {
-            table
-                .columns
-                .iter()
-                .filter(|column| !column.generated)
-                .map(|column| Column {
-                    attname: column.attname.clone(),
-                    type_oid: column.type_oid,
-                })
-                .collect()
-        })
-        .unwrap_or_default();
-    let format = match copy_format(&columns, &theirs, policy, facts) {
-        Format::Text => "text",
-        Format::Binary => "binary",
-    };
-    let list: Vec<&str> = columns
-        .iter()
-        .map(|column| column.attname.as_str())
-        .collect();
-    tx.prepare_cached(
-        "insert or replace into s_copy (table_oid, columns, format, target_kind)
-         values (?1, ?2, ?3, ?4)",
-    )
-    .and_then(|mut statement| {
-        let kind = table.map_or("r", |table| table.relkind.as_str());
-        statement.execute(params![oid, list.join(", "), format, kind])
-    })
-    .map(|_| ())
-    .map_err(failed)
-}
-
-/// Goes on where an interrupted run stopped: parts that the target proves are done, tables whose
-/// parts would mix snapshots are planned anew, unlogged tables that a crash emptied are copied again.
-fn take_up(input: &PreDataInput, ledger: &mut Ledger, target: &mut PgSession) -> Result<()> {
-    let rows = target.query(include_str!("sql/list_progress.sql"), &[&input.means.uuid])?;
-    let mut proven: BTreeMap<(Oid, Oid, i64), i64> = BTreeMap::new();
-    for row in &rows {
-        let (object, part, plan): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        let oid = |value: i64| Oid::try_from(value).unwrap_or(0);
-        proven.insert((oid(object), oid(part), plan), row.get(3));
-    }
-    ledger.write(|tx| {
-        for ((table, part, plan), count) in &proven {
-            tx.execute(
-                "update unit set state = 'done', rows = ?4, error = null
-                  where kind = 'copy' and table_oid = ?1 and object = ?2 and plan = ?3
-                    and state in ('todo', 'waiting')",
-                params![table, part, plan, count],
-            )
-            .map_err(|error| sqlite_error("write", &error))?;
-        }
-        Ok(())
-    })?;
-    if !input.means.consistent {
-        replan_split_tables(input, ledger)?;
-        newcomers::take_in(input, ledger)?;
-    }
-    ledger.write(|tx| unit::advance(tx, 0))?;
-    Ok(())
-}
-
-/// Without a common snapshot, parts of a table that are done do not go with parts to come.
-fn replan_split_tables(input: &PreDataInput, ledger: &mut Ledger) -> Result<()> {
-    let run = input.means.run;
-    let tables = ledger.write(|tx| {
-        let tables = unit::unfinished_split_tables(tx)?;
-        for (oid, qname) in &tables {
-            unit::replan_parts(tx, *oid)?;
-            run.notice(
-                tx,
-                "copied from another snapshot",
-                &format!(
-                    "Table {qname} was split and not complete: all its parts are copied again"
-                ),
-            )?;
-        }
-        Ok(tables)
-    })?;
-    for (_, qname) in &tables {
-        log::warn!("Table {qname} was split and not complete: all its parts are copied again");
-    }
-    let kept = ledger
-        .connection()
-        .prepare(
-            "select qname from s_table t where is_extension = 0 and not exists (select 1 from unit u
-              where u.table_oid = t.oid and u.kind in ('copy', 'truncate')
-                and u.state not in ('done', 'skipped')) order by qname",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_map([], |row| row.get::<_, String>(0))?
-                .collect::<rusqlite::Result<Vec<String>>>()
-        })
-        .map_err(|error| sqlite_error("read", &error))?;
-    if !kept.is_empty() {
-        let shown: Vec<&str> = kept.iter().take(20).map(String::as_str).collect();
-        let more = if kept.len() > shown.len() {
-            ", ..."
-        } else {
-            ""
-        };
-        log::warn!(
-            "{} tables stay as an earlier snapshot had them: {}{more}",
-            kept.len(),
-            shown.join(", ")
-        );
-    }
-    Ok(())
-}
-
-/// Counts what is left to do.
-fn planned(ledger: &Ledger, fresh: bool) -> Result<Report> {
-    let count = |condition: &str| -> Result<u64> {
-        ledger
-            .connection()
-            .query_row(
-                &format!(
-                    "select count(*) from unit where state in ('todo', 'waiting') and ({condition})"
-                ),
-                [],
-                |row| row.get::<_, i64>(0),
-            )
-            .map(|count| u64::try_from(count).unwrap_or(0))
-            .map_err(|error| sqlite_error("read", &error))
-    };
-    Ok(Report::Planned {
-        copies: count("kind in ('copy', 'truncate')")?,
-        parts: count("kind = 'copy' and object <> 0")?,
-        builds: count("kind in ('index', 'constraint', 'fkey', 'validate')")?,
-        vacuums: count("kind = 'vacuum'")?,
-        blobs: count("kind = 'blob'")?,
-        extensions: count("kind = 'extension'")?,
-        fresh,
-    })
 }

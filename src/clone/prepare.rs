@@ -2,33 +2,46 @@
 //! well before anything is changed on the target.
 //!
 //! Runs first of all, in a leaf. Reads both servers; writes the setup and the run into the ledger;
-//! ends server processes that an interrupted run has left.
+//! ends server processes that an interrupted run has left. A command that does without a side does
+//! not connect to it, and takes what it must know of the source from the ledger.
 
-use super::facts::Prepared;
+use super::begun;
+use super::facts::{Prepared, Sides, SourceFacts};
 use super::filters;
+use super::goal::{Goal, Part};
 use super::settings::CloneSettings;
-use super::survey::{self, Looked};
-use crate::catalog::{Activity, Ledger, PastRun, Run, Setup, unit};
-use crate::check;
+use super::survey;
+use crate::catalog::{Activity, Ledger, Run, Setup, sqlite_error, unit};
+use crate::check::{self, Findings};
 use crate::conninfo::{ConnInfo, Pin};
-use crate::error::{Error, Result};
-use crate::filter::LeftOut;
+use crate::dump::{SchemaDir, SearchPlaces, Tools, choose};
+use crate::error::{Error, Kind, Result};
+use crate::filter::{LeftOut, Selection};
 use crate::pg::{Link, PgSession, Profile, Token, endpoint};
 use crate::schema::server::{ServerFacts, read_server_facts};
 use crate::supervisor::{Leaf, Report};
-use crate::units::Side;
+use crate::units::{PgVersion, Side};
 use crate::wire;
-use crate::workdir::{Claim, Intent, Layout};
+use crate::workdir::{Intent, Layout};
 use crate::worker;
+
+/// Mark whose detail is a [`SourceFacts`].
+const SOURCE_FACTS: &str = "source-facts";
+/// Newest major version of client tools that is tried when only the source is known.
+const TOOLS_MAJOR_MAX: u32 = 30;
 
 /// What the prepare process is given.
 #[derive(Clone)]
 pub(super) struct PrepareInput {
     pub(super) settings: CloneSettings,
-    pub(super) source: ConnInfo,
-    pub(super) target: ConnInfo,
+    /// `None`: the command does without it.
+    pub(super) source: Option<ConnInfo>,
+    /// `None`: the command does without it.
+    pub(super) target: Option<ConnInfo>,
     pub(super) layout: Layout,
     pub(super) uuid: String,
+    /// A snapshot that somebody else holds.
+    pub(super) snapshot: Option<String>,
 }
 
 /// One side, connected.
@@ -44,111 +57,393 @@ pub(super) struct Connected {
 pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let mut ledger = Ledger::open(&input.layout.ledger())?;
-    refuse_used(&ledger, &input.settings)?;
-    let mut source = connect(leaf.role.label(), &input.source, Side::Source)?;
-    let _source = canceller.register(Token::from_session(&source.session));
-    let mut target = connect(leaf.role.label(), &input.target, Side::Target)?;
-    let _target = canceller.register(Token::from_session(&target.session));
-    log::info!(
-        "[SOURCE] Copying database from \"{}\"",
-        input.source.safe_uri()
-    );
-    log::info!(
-        "[TARGET] Copying database into \"{}\"",
-        input.target.safe_uri()
-    );
+    let stored = Setup::read(&ledger)?;
+    let settings = adopted(&input.settings, stored.as_ref());
+    let goal = settings.goal;
+    begun::refuse_used(&ledger, &settings)?;
+    refuse_without_files(&ledger, &settings, &input.layout)?;
+    let title = leaf.role.label();
+    let open = |conn: &Option<ConnInfo>, side| {
+        let conn = conn.as_ref();
+        conn.map(|conn| connect(title, conn, side)).transpose()
+    };
+    let mut source = open(&input.source, Side::Source)?;
+    let mut target = open(&input.target, Side::Target)?;
+    let _registered: Vec<_> = [&source, &target]
+        .into_iter()
+        .flatten()
+        .map(|side| canceller.register(Token::from_session(&side.session)))
+        .collect();
+    announce(input, goal);
+    let setup = setup_of(&settings, input, stored.as_ref(), (&source, &target));
+    if let Some(before) = &stored {
+        comparable(&ledger, before, (&settings, &setup))?.check_resumed(&setup)?;
+    }
     let Looked {
         mut findings,
-        found,
-        tools,
+        known,
         selection,
-    } = survey::look(
-        &input.settings,
+    } = look(&ledger, &settings, (&mut source, &mut target))?;
+    if settings.filters.is_some() && !selection.explained.is_empty() {
+        filters::say(&selection);
+    }
+    let tools = findings.take(tools_of(goal, known.as_ref(), target.as_ref()));
+    let reads = reads_source(&ledger, goal)?;
+    if let (Some(snapshot), Some(source), true) = (&input.snapshot, &mut source, reads) {
+        findings.take(probe(source, snapshot, settings.intent));
+    }
+    findings.take(refuse_occupied(
+        &ledger,
+        &settings,
         (&mut source, &mut target),
-        None,
-        known_left_out(&ledger)?,
-    )?;
-    let (Some(found), Some(tools)) = (found, tools) else {
-        findings.refuse()?;
-        return Err(Error::internal("nothing was found, and nothing in the way"));
+        &selection.left_out,
+    ));
+    findings.refuse()?;
+    let tools = tools.flatten();
+    if stored.is_some() {
+        let left = Activity::all_backends(&ledger)?;
+        let links = (
+            source.as_ref().map(|side| &side.link),
+            target.as_ref().map(|side| &side.link),
+        );
+        worker::end_backends(leaf, links, &left)?;
+    }
+    let learned = known.as_ref().filter(|_| source.is_some());
+    let run = begin_run(&mut ledger, &settings, (&setup, learned))?;
+    let pin = |side: &Option<Connected>| side.as_ref().map(|side| side.link.pin.clone());
+    let pins = (pin(&source), pin(&target));
+    let sides = Sides {
+        source: known.as_ref().map(|known| known.server.clone()),
+        target: target.map(|target| target.facts),
+        tools,
+    };
+    let mut prepared = Prepared::new(run.id, sides, pins);
+    prepared.options = setup.options;
+    prepared.relations = known.map_or(0, |known| known.relations);
+    let facts = serde_json::to_value(&prepared)
+        .map_err(|error| Error::internal(format!("could not report facts: {error}")))?;
+    let reads = reads || (goal.fetches() && settings.intent == Intent::Restart);
+    leaf.report(&Report::Prepared { facts, reads });
+    Ok(())
+}
+
+/// Writes the setup and the run down, and forgets what a restart is to do again.
+fn begin_run(
+    ledger: &mut Ledger,
+    settings: &CloneSettings,
+    (setup, learned): (&Setup, Option<&SourceFacts>),
+) -> Result<Run> {
+    let goal = settings.goal;
+    let (run, again) = ledger.write_durably(|tx| {
+        setup.write(tx)?;
+        Run::log_command(tx, &settings.cmdline)?;
+        Activity::clear(tx)?;
+        unit::reset_for_run(tx)?;
+        let run = Run::begin(tx, goal.command(), !settings.switches.not_consistent)?;
+        let restarts = goal != Goal::Clone && settings.intent == Intent::Restart;
+        let again = if restarts {
+            begun::forget(tx, run, goal)?
+        } else {
+            Vec::new()
+        };
+        if let Some(known) = learned {
+            run.mark(tx, SOURCE_FACTS, &to_json(known)?)?;
+        }
+        Ok((run, again))
+    })?;
+    if !again.is_empty() {
+        log::warn!("To be done again after this step: {}", again.join(", "));
+    }
+    Ok(run)
+}
+
+/// The settings with what earlier commands of the same work directory were told.
+fn adopted(settings: &CloneSettings, stored: Option<&Setup>) -> CloneSettings {
+    let mut settings = settings.clone();
+    if settings.goal != Goal::Clone
+        && let Some(stored) = stored
+    {
+        for name in settings.adopt(&stored.options) {
+            log::info!("Option --{name} holds, as an earlier command here was given it");
+        }
+    }
+    settings
+}
+
+fn announce(input: &PrepareInput, goal: Goal) {
+    let (from, into) = match goal {
+        _ if goal.is_dump() => ("Dumping", ""),
+        _ if goal.is_restore() => ("Restoring", "Restoring"),
+        _ => ("Copying", "Copying"),
+    };
+    if let Some(source) = &input.source {
+        log::info!("[SOURCE] {from} database from \"{}\"", source.safe_uri());
+    }
+    if let Some(target) = &input.target {
+        log::info!("[TARGET] {into} database into \"{}\"", target.safe_uri());
+    }
+}
+
+fn to_json(known: &SourceFacts) -> Result<String> {
+    serde_json::to_string(known)
+        .map_err(|error| Error::internal(format!("could not write facts: {error}")))
+}
+
+/// Refuses a restore without what it restores.
+fn refuse_without_files(ledger: &Ledger, settings: &CloneSettings, layout: &Layout) -> Result<()> {
+    let goal = settings.goal;
+    if !goal.is_restore() {
+        return Ok(());
+    }
+    let dir = SchemaDir::new(layout.schema());
+    let (path, mark, command) = if goal == Goal::RestoreRoles {
+        (dir.roles(), None, "pgcopydb dump roles")
+    } else {
+        (dir.archive(), Some("dumped"), "pgcopydb dump schema")
+    };
+    let missing = |why: &str| {
+        Err(
+            Error::bad_state(format!("file \"{}\" {why}", path.display())).hint(format!(
+                "Run \"{command}\" with the same --dir first, or give its directory with --dir."
+            )),
+        )
+    };
+    if !path.exists() {
+        return missing("does not exist");
+    }
+    match mark {
+        Some(mark) if Run::marked(ledger.connection(), mark)?.is_none() => {
+            missing("was not finished, or not made by pgcopydb")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was found out about the sides that are connected.
+struct Looked {
+    findings: Findings,
+    /// What is known of the source; nothing, when the sides cannot work together at all.
+    known: Option<SourceFacts>,
+    /// What filters come to.
+    selection: Selection,
+}
+
+/// What filters leave out, once a run has found it out in its snapshot.
+fn known_left_out(ledger: &Ledger, settings: &CloneSettings) -> Result<Option<LeftOut>> {
+    let fetches_anew = settings.intent == Intent::Restart && settings.goal.has(Part::Dump);
+    match Run::marked(ledger.connection(), "fetched")? {
+        Some(_) if !fetches_anew => LeftOut::of_ledger(ledger.connection()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Looks at what is connected. Errors: a query that failed, or what the filters file says.
+fn look(
+    ledger: &Ledger,
+    settings: &CloneSettings,
+    (source, target): (&mut Option<Connected>, &mut Option<Connected>),
+) -> Result<Looked> {
+    let goal = settings.goal;
+    let left_out = known_left_out(ledger, settings)?;
+    let stored = Run::marked(ledger.connection(), SOURCE_FACTS)?
+        .and_then(|(_, detail)| serde_json::from_str::<SourceFacts>(&detail).ok());
+    if let (Some(source), Some(target), true) =
+        (&mut *source, &mut *target, goal.has(Part::PreData))
+    {
+        let sides = (&mut *source, target);
+        let (mut findings, found, selection) =
+            survey::look_at_both(settings, sides, None, left_out)?;
+        filters::warn(&selection, &mut findings);
+        let known = found.map(|found| SourceFacts {
+            server: source.facts.clone(),
+            relations: found.locked_relations,
+            has_attver: found.has_attver,
+        });
+        return Ok(Looked {
+            findings,
+            known,
+            selection,
+        });
+    }
+    let mut findings = Findings::default();
+    let selection = match source {
+        Some(source) => survey::selection(settings, source, target.as_mut(), left_out)?,
+        None => Selection::default(),
+    };
+    filters::warn(&selection, &mut findings);
+    let choices = survey::choices(settings, selection.left_out.clone())?;
+    let now = source.as_ref().map(|side| side.facts.clone());
+    let from = now.or_else(|| Some(stored.as_ref()?.server.clone()));
+    if let (Some(from), Some(target)) = (&from, &*target) {
+        let together = check::versions(from, &target.facts, &mut findings);
+        findings.take(together);
+    }
+    if let (Some(source), Some(target)) = (&mut *source, &mut *target) {
+        findings.take(check::not_the_same_database(
+            (&mut source.session, &source.facts),
+            (&mut target.session, &target.facts),
+        ));
+        if goal.has(Part::Blobs) {
+            let (from, to) = (&mut source.session, &mut target.session);
+            findings.take(check::refuse_missing_roles(from, to, &choices));
+        }
+    }
+    for side in [&*source, &*target].into_iter().flatten() {
+        if let Some(warning) = &side.warning {
+            findings.warning(warning.clone());
+        }
+    }
+    if let Some(target) = target
+        && !goal.is_roles()
+    {
+        check::look_at_target(&target.facts, &choices, &mut findings);
+    }
+    let known = match source {
+        Some(source) if goal.fetches() => {
+            let (session, facts) = (&mut source.session, &source.facts);
+            let found = check::look_at_source(session, facts, &choices, &mut findings)?;
+            Some(SourceFacts {
+                server: source.facts.clone(),
+                relations: found.locked_relations,
+                has_attver: found.has_attver,
+            })
+        }
+        Some(source) => Some(SourceFacts {
+            server: source.facts.clone(),
+            relations: stored.as_ref().map_or(0, |stored| stored.relations),
+            has_attver: stored.is_some_and(|stored| stored.has_attver),
+        }),
+        None => stored,
+    };
+    Ok(Looked {
+        findings,
+        known,
+        selection,
+    })
+}
+
+/// PostgreSQL's tools, when the command runs any.
+fn tools_of(
+    goal: Goal,
+    known: Option<&SourceFacts>,
+    target: Option<&Connected>,
+) -> Result<Option<Tools>> {
+    let runs_any = goal.needs_archive() || matches!(goal, Goal::CopyRoles | Goal::DumpRoles);
+    let Some(known) = known.filter(|_| runs_any) else {
+        return Ok(None);
+    };
+    let places = SearchPlaces::from_environment();
+    let (from, has_attver) = (known.server.version, known.has_attver);
+    let tools = match target {
+        Some(target) => choose(from, target.facts.version, has_attver, &places)?,
+        None => oldest_that_fit(from, has_attver, &places)?,
     };
     log::info!(
         "Using pg_dump and pg_restore {} at \"{}\"",
         tools.version,
         tools.dir.display()
     );
-    if input.settings.filters.is_some() && !selection.explained.is_empty() {
-        filters::say(&selection);
-    }
-    let setup = setup_of(input, &source.facts, &target.facts);
-    let resumed = Setup::read(&ledger)?.filter(|_| Run::past(&ledger).ok() != Some(PastRun::None));
-    if let Some(before) = &resumed {
-        before.check_resumed(&setup)?;
-    }
-    let sessions = (&mut source.session, &mut target.session);
-    findings.take(refuse_occupied(
-        &ledger,
-        &input.settings,
-        sessions,
-        (resumed.is_none(), &selection.left_out),
-    ));
-    findings.refuse()?;
-    if resumed.is_some() {
-        let left = Activity::all_backends(&ledger)?;
-        worker::end_backends(leaf, &source.link, &target.link, &left)?;
-    }
-    let run = ledger.write_durably(|tx| {
-        setup.write(tx)?;
-        Run::log_command(tx, &input.settings.cmdline)?;
-        Activity::clear(tx)?;
-        unit::reset_for_run(tx)?;
-        Run::begin(tx, "clone", !input.settings.switches.not_consistent)
-    })?;
-    let prepared = Prepared {
-        run_id: run.id,
-        source_pin: source.link.pin.clone(),
-        target_pin: target.link.pin.clone(),
-        target_lock_room: target.facts.limits.lock_room(),
-        relations: found.locked_relations,
-        can_leave_progress: target.facts.role.can_create,
-        tools,
-        source: source.facts,
-        target: target.facts,
-    };
-    let facts = serde_json::to_value(&prepared)
-        .map_err(|error| Error::internal(format!("could not report facts: {error}")))?;
-    leaf.report(&Report::Prepared { facts });
-    Ok(())
+    Ok(Some(tools))
 }
 
-/// What filters leave out, once a run has found it out in its snapshot.
-fn known_left_out(ledger: &Ledger) -> Result<Option<LeftOut>> {
-    match Run::marked(ledger.connection(), "fetched")? {
-        Some(_) => LeftOut::of_ledger(ledger.connection()).map(Some),
-        None => Ok(None),
+/// The tools for a source whose target is not known yet: as old as can be, as an archive is read by
+/// the same and by newer ones.
+pub(super) fn oldest_that_fit(
+    from: PgVersion,
+    has_attver: bool,
+    places: &SearchPlaces,
+) -> Result<Tools> {
+    let newest_of = |major: u32| PgVersion(major * 10_000 + 9_999);
+    let mut first = choose(from, newest_of(from.major()), has_attver, places);
+    for major in from.major() + 1..=TOOLS_MAJOR_MAX {
+        if first.is_ok() {
+            break;
+        }
+        if let Ok(tools) = choose(from, newest_of(major), has_attver, places) {
+            first = Ok(tools);
+        }
     }
+    first
+}
+
+/// True when something of the source is read that belongs into one snapshot.
+fn reads_source(ledger: &Ledger, goal: Goal) -> Result<bool> {
+    let lacks = |mark: &str| Ok(Run::marked(ledger.connection(), mark)?.is_none());
+    let reads_definitions =
+        goal.fetches() && (lacks("fetched")? || (goal.needs_archive() && lacks("dumped")?));
+    Ok(goal == Goal::Clone || goal.reads_rows() || reads_definitions)
+}
+
+/// Refuses a snapshot that cannot be read with, before anything is begun.
+fn probe(source: &mut Connected, snapshot: &str, intent: Intent) -> Result<()> {
+    let session = &mut source.session;
+    session.batch_execute("begin isolation level repeatable read, read only")?;
+    let adopted = crate::snapshot::adopt(session, snapshot);
+    session.batch_execute("rollback")?;
+    adopted.map_err(|error| match intent {
+        Intent::Resume if error.is_snapshot_lost() => error.with_kind(Kind::BadArgs),
+        _ => error,
+    })
 }
 
 /// Refuses to overwrite or drop on the target what the user did not speak of.
 fn refuse_occupied(
     ledger: &Ledger,
     settings: &CloneSettings,
-    (source, target): (&mut PgSession, &mut PgSession),
-    (first, left_out): (bool, &LeftOut),
+    (source, target): (&mut Option<Connected>, &mut Option<Connected>),
+    left_out: &LeftOut,
 ) -> Result<()> {
-    let switches = &settings.switches;
-    if !switches.drop_if_exists {
-        return if first {
-            check::target_is_empty((source, left_out), target, !switches.skip_blobs)
-        } else {
-            Ok(())
-        };
-    }
-    // Once the restore has begun, no table is dropped any more.
-    if Run::marked(ledger.connection(), "pre-data-begun")?.is_some() {
+    let (goal, switches) = (settings.goal, &settings.switches);
+    let Some(target) = target else {
         return Ok(());
+    };
+    let connection = ledger.connection();
+    let restarts = settings.intent == Intent::Restart;
+    // Once the restore has begun, no table is dropped any more.
+    let begun = Run::marked(connection, "pre-data-begun")?.is_some() && !restarts;
+    if goal.has(Part::PreData) && !begun {
+        match source {
+            Some(source) if switches.drop_if_exists => {
+                check::nothing_else_is_dropped(
+                    (&mut source.session, left_out),
+                    &mut target.session,
+                )?;
+            }
+            Some(source) => {
+                check::no_relation_clashes((&mut source.session, left_out), &mut target.session)?;
+            }
+            None if switches.drop_if_exists => {
+                return Err(Error::bad_args("option --drop-if-exists needs --source")
+                    .hint("Give the source, so that nothing is dropped which it does not have."));
+            }
+            None => check::refuse_relations(|| relations(ledger), &mut target.session)?,
+        }
     }
-    check::nothing_else_is_dropped((source, left_out), target)
+    let is_first = begun::first_run(connection, Part::Blobs)?.is_none();
+    if let Some(source) = source
+        && goal.has(Part::Blobs)
+        && is_first
+        && !switches.skip_blobs
+        && !switches.drop_if_exists
+    {
+        check::no_large_object_clashes(&mut source.session, &mut target.session)?;
+    }
+    Ok(())
+}
+
+/// Tables and sequences of the ledger, raw names.
+fn relations(ledger: &Ledger) -> Result<Vec<(String, String)>> {
+    let read = || -> rusqlite::Result<Vec<(String, String)>> {
+        ledger
+            .connection()
+            .prepare(
+                "select nspname, relname from s_table where is_extension = 0
+                 union select nspname, relname from s_seq",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    };
+    read().map_err(|error| sqlite_error("read", &error))
 }
 
 /// Connects to a side for the first time; whoever answers serves the whole run.
@@ -214,71 +509,98 @@ impl Seen {
     }
 }
 
-pub(super) fn setup_of(input: &PrepareInput, source: &ServerFacts, target: &ServerFacts) -> Setup {
+/// What of an earlier setup this run must agree with.
+fn comparable(
+    ledger: &Ledger,
+    before: &Setup,
+    (settings, now): (&CloneSettings, &Setup),
+) -> Result<Setup> {
+    let mut before = before.clone();
+    if settings.goal == Goal::Clone {
+        return Ok(before);
+    }
+    // Each command has options of its own; those of the same command are compared elsewhere.
+    before.options = if before.options.contains("\"all-databases\":true") {
+        // Each database has a directory of its own below this one.
+        "{\"all-databases\":true}".to_owned()
+    } else {
+        String::new()
+    };
+    let restarts = settings.intent == Intent::Restart;
+    if restarts {
+        before.split_bytes = None;
+    }
+    // Filters hold from the fetch on.
+    let is_fetched = Run::marked(ledger.connection(), "fetched")?.is_some();
+    if !is_fetched || (restarts && settings.goal.has(Part::Dump)) {
+        before.filters.clone_from(&now.filters);
+    }
+    Ok(before)
+}
+
+/// What a work directory of a clone is set up for.
+pub(super) fn setup_of_clone(
+    input: &PrepareInput,
+    source: &ServerFacts,
+    target: &ServerFacts,
+) -> Setup {
+    let uri = |conn: &Option<ConnInfo>| conn.as_ref().map(ConnInfo::safe_uri).unwrap_or_default();
+    let settings = &input.settings;
     Setup {
         uuid: input.uuid.clone(),
-        source_uri: input.source.safe_uri(),
-        target_uri: input.target.safe_uri(),
+        source_uri: uri(&input.source),
+        target_uri: uri(&input.target),
         source_identity: check::identity(source),
         target_identity: check::identity(target),
         source_version: source.version.0,
         target_version: target.version.0,
-        split_bytes: input.settings.split_bytes,
-        split_max_parts: input.settings.split_max_parts,
-        options: input.settings.lasting_options(),
-        filters: input.settings.canonical_filters(),
+        split_bytes: Some(settings.split_bytes),
+        split_max_parts: settings.split_max_parts,
+        options: settings.lasting_options(),
+        filters: settings.canonical_filters(),
     }
 }
 
-/// Refuses a work directory that was used, unless the user said what to do with it.
-pub(super) fn refuse_used(ledger: &Ledger, settings: &CloneSettings) -> Result<()> {
-    let past = Run::past(ledger)?;
-    let dir = settings.dir.display();
-    match (past, settings.intent) {
-        (PastRun::Complete, Intent::Fresh | Intent::Resume) => Err(Error::bad_state(format!(
-            "work directory \"{dir}\" belongs to a run that is complete"
-        ))
-        .hint("Use --restart to begin anew there, or give another directory with --dir.")),
-        (PastRun::Interrupted, Intent::Fresh) => Err(Error::bad_state(format!(
-            "work directory \"{dir}\" belongs to a run that did not finish"
-        ))
-        .hint(
-            "Use --resume --not-consistent to go on (--resume alone while its snapshot is still \
-             held by another process), or --restart to begin anew.",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses, before any process is started, a resume that could not read consistently.
-pub(super) fn refuse_resume_without_snapshot(
+fn setup_of(
     settings: &CloneSettings,
-    claim: &Claim,
-) -> Result<Option<String>> {
-    let file = std::fs::read_to_string(claim.layout.snapshot()).unwrap_or_default();
-    let in_file = file
-        .lines()
-        .next()
-        .map(str::trim)
-        .filter(|id| !id.is_empty());
-    if settings.switches.not_consistent {
-        return Ok(None);
+    input: &PrepareInput,
+    stored: Option<&Setup>,
+    (source, target): (&Option<Connected>, &Option<Connected>),
+) -> Setup {
+    let identity = |side: &Option<Connected>, before: Option<&String>| match side {
+        Some(side) => check::identity(&side.facts),
+        None => before.cloned().unwrap_or_default(),
+    };
+    let uri = |conn: &Option<ConnInfo>, before: Option<&String>| match conn {
+        Some(conn) => conn.safe_uri(),
+        None => before.cloned().unwrap_or_default(),
+    };
+    let version = |side: &Option<Connected>, before: Option<u32>| match side {
+        Some(side) => side.facts.version.0,
+        None => before.unwrap_or(0),
+    };
+    // A restart may split otherwise.
+    let splits = settings.goal.has(Part::TableData);
+    let (split_bytes, split_max_parts) = match stored {
+        Some(before) if !splits => (before.split_bytes, before.split_max_parts),
+        _ if splits => (Some(settings.split_bytes), settings.split_max_parts),
+        _ => (None, 0),
+    };
+    Setup {
+        uuid: input.uuid.clone(),
+        source_uri: uri(&input.source, stored.map(|s| &s.source_uri)),
+        target_uri: uri(&input.target, stored.map(|s| &s.target_uri)),
+        source_identity: identity(source, stored.map(|s| &s.source_identity)),
+        target_identity: identity(target, stored.map(|s| &s.target_identity)),
+        source_version: version(source, stored.map(|s| s.source_version)),
+        target_version: version(target, stored.map(|s| s.target_version)),
+        split_bytes,
+        split_max_parts,
+        options: settings.merged_options(stored.map_or("", |stored| stored.options.as_str())),
+        // Once given, they hold for later commands that do not repeat them.
+        filters: match (stored, &settings.filters) {
+            (Some(before), None) if settings.goal != Goal::Clone => before.filters.clone(),
+            _ => settings.canonical_filters(),
+        },
     }
-    if let Some(given) = &settings.snapshot {
-        if in_file.is_some_and(|id| id != given) {
-            return Err(Error::bad_args(format!(
-                "snapshot \"{given}\" is not the one of the work directory, \"{}\"",
-                in_file.unwrap_or_default()
-            ))
-            .hint("Leave --snapshot out, or use --not-consistent."));
-        }
-        return Ok(Some(given.clone()));
-    }
-    if settings.intent == Intent::Resume {
-        return in_file.map(|id| Some(id.to_owned())).ok_or_else(|| {
-            Error::bad_args("option --resume needs a snapshot that is still held, or --not-consistent")
-                .hint("Use --resume --not-consistent: tables that are still to be copied are then read as they are now.")
-        });
-    }
-    Ok(None)
 }

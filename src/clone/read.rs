@@ -2,6 +2,8 @@
 //!
 //! Run in the fetch and the dump process, side by side. Both are done once for a work directory.
 
+use super::begun;
+use super::goal::Part;
 use super::pre_data::PreDataInput;
 use crate::catalog::{Ledger, Run, Step};
 use crate::dump::{ArchiveRun, DumpSettings, SchemaDir};
@@ -9,7 +11,7 @@ use crate::error::{Context, Result};
 use crate::filter;
 use crate::pg::Token;
 use crate::schema::split::{PlanOptions, plan_all};
-use crate::schema::{FetchOptions, fetch_all};
+use crate::schema::{FetchCounts, FetchOptions, fetch_all};
 use crate::supervisor::Leaf;
 use crate::units::{pretty_bytes, pretty_count};
 use crate::worker;
@@ -20,21 +22,31 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let since = Instant::now();
     let canceller = worker::enter(leaf)?;
     let mut ledger = Ledger::open(&input.means.layout.ledger())?;
-    if Run::marked(ledger.connection(), "fetched")?.is_some() {
-        log::info!("Re-using catalog caches");
-        return Ok(());
-    }
+    let is_fetched = Run::marked(ledger.connection(), "fetched")?.is_some();
+    let is_planned = Run::marked(ledger.connection(), "planned-tables")?.is_some();
+    let plans = input.settings.goal.has(Part::TableData) && !is_planned;
     let switches = input.settings.switches;
-    if switches.estimate_sizes && !switches.skip_analyze {
+    if is_fetched {
+        log::info!("Re-using catalog caches");
+        if switches.estimate_sizes && plans {
+            log::warn!(
+                "Option --estimate-table-sizes has no effect, as an earlier command has looked up \
+                 all sizes"
+            );
+        }
+        if !plans {
+            return Ok(());
+        }
+    } else if switches.estimate_sizes && !switches.skip_analyze {
         analyze_source(input, &canceller)?;
     }
-    let mut source = super::pre_data::snapshot_session(leaf, input)?;
+    let mut source = super::plan::snapshot_session(leaf, input)?;
     let _registered = canceller.register(Token::from_session(&source));
-    let (from, to) = (&input.prepared.source, &input.prepared.target);
+    let from = input.prepared.source()?;
     let options = FetchOptions {
         version: from.version,
         estimate_sizes: switches.estimate_sizes,
-        encodings_differ: from.database.encoding != to.database.encoding,
+        encodings_differ: input.prepared.encodings_differ(),
     };
     let plan = PlanOptions {
         version: from.version,
@@ -48,29 +60,53 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     };
     let run = input.means.run;
     let selection = match &input.settings.filters {
-        Some(rules) => filter::select(&mut source, rules)?,
-        None => filter::Selection::default(),
+        Some(rules) if !is_fetched => filter::select(&mut source, rules)?,
+        _ => filter::Selection::default(),
     };
     let (counts, split) = ledger.write(|tx| {
-        filter::store(tx, &selection.explained)?;
-        for line in selection.lost_tables() {
-            run.notice(tx, "left out by filters", &line)?;
-        }
-        let counts = fetch_all(&mut source.client, tx, &options)
-            .context(|| "fetching the catalogs of the source".to_owned())?;
-        let split = plan_all(tx, &mut source.client, &plan)
-            .context(|| "planning the parts of large tables".to_owned())?;
+        let counts = if is_fetched {
+            None
+        } else {
+            filter::store(tx, &selection.explained)?;
+            for line in selection.lost_tables() {
+                run.notice(tx, "left out by filters", &line)?;
+            }
+            let counts = fetch_all(&mut source.client, tx, &options)
+                .context(|| "fetching the catalogs of the source".to_owned())?;
+            run.mark(tx, "fetched", "")?;
+            Some(counts)
+        };
+        let split = if plans {
+            plan_all(tx, &mut source.client, &plan)
+                .context(|| "planning the parts of large tables".to_owned())?
+        } else {
+            0
+        };
         whole_unlogged_tables(tx)?;
-        run.mark(tx, "fetched", "")?;
         Ok((counts, split))
     })?;
-    let (bytes, parts) = totals(&ledger)?;
+    log_fetched(&ledger, input, counts.as_ref(), split)?;
+    let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+    Step::Catalog.add(ledger.connection(), elapsed_ms, 0)
+}
+
+/// Says what was fetched, when it was, and in how many parts tables are copied.
+fn log_fetched(
+    ledger: &Ledger,
+    input: &PreDataInput,
+    counts: Option<&FetchCounts>,
+    split: u64,
+) -> Result<()> {
+    let (bytes, parts) = totals(ledger)?;
     if split > 0 {
         log::info!(
             "Splitting source candidate tables larger than {}",
             pretty_bytes(input.settings.split_bytes)
         );
     }
+    let Some(counts) = counts else {
+        return Ok(());
+    };
     log::info!(
         "Fetched information for {} tables (including {split} tables split in {parts} parts total), \
          {} on-disk",
@@ -88,8 +124,7 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
         pretty_count(counts.sequences),
         counts.extensions
     );
-    let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-    Step::Catalog.add(ledger.connection(), elapsed_ms, 0)
+    Ok(())
 }
 
 /// A crash of the target empties unlogged tables, and a part that arrives later would hide that the
@@ -107,7 +142,7 @@ pub(super) fn whole_unlogged_tables(connection: &rusqlite::Connection) -> Result
 
 /// `--estimate-table-sizes` trusts the statistics of the source, so they are made first.
 fn analyze_source(input: &PreDataInput, canceller: &crate::pg::Canceller) -> Result<()> {
-    if input.prepared.source.in_recovery {
+    if input.prepared.source()?.in_recovery {
         log::warn!(
             "The source is a standby and cannot be analyzed: its estimates are taken as they are"
         );
@@ -115,7 +150,7 @@ fn analyze_source(input: &PreDataInput, canceller: &crate::pg::Canceller) -> Res
     }
     log::info!("Analyzing the tables of the source, per --estimate-table-sizes");
     let profile = crate::pg::Profile::Catalog;
-    let mut source = input.means.source.session("analyze source", &profile)?;
+    let mut source = input.means.source()?.session("analyze source", &profile)?;
     let _registered = canceller.register(Token::from_session(&source));
     let rows = source.query(include_str!("sql/list_analyzable_tables.sql"), &[])?;
     for row in rows {
@@ -148,17 +183,21 @@ fn totals(ledger: &Ledger) -> Result<(u64, u64)> {
 pub(super) fn dump(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let since = Instant::now();
     let canceller = worker::enter(leaf)?;
-    let ledger = Ledger::open(&input.means.layout.ledger())?;
+    let mut ledger = Ledger::open(&input.means.layout.ledger())?;
+    if input.settings.goal.has(Part::Dump) {
+        let parts = std::iter::once(Part::Dump);
+        ledger.write_durably(|tx| begun::begin(tx, input.means.run, &input.settings, parts))?;
+    }
     let dir = SchemaDir::new(input.means.layout.schema());
     if Run::marked(ledger.connection(), "dumped")?.is_some() && dir.archive().exists() {
         log::info!("Skipping the dump of the schema, done by a previous run");
         return Ok(());
     }
-    let settings = input.means.source.tool_settings(&input.means.uuid)?;
+    let settings = input.means.source()?.tool_settings(&input.means.uuid)?;
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
     let run = ArchiveRun {
-        tools: &input.prepared.tools,
+        tools: input.prepared.tools()?,
         settings: &settings,
         dir: &dir,
         stop: &stopping,
@@ -178,7 +217,7 @@ pub(super) fn dump(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
         ..DumpSettings::default()
     };
     if let Some(rules) = &input.settings.filters {
-        let mut source = super::pre_data::snapshot_session(leaf, input)?;
+        let mut source = super::plan::snapshot_session(leaf, input)?;
         let _registered = canceller.register(Token::from_session(&source));
         let selection = filter::select(&mut source, rules)?;
         super::filters::narrow_dump(&mut dump, &selection.left_out);

@@ -55,6 +55,30 @@ pub(super) fn make_extensions(
         let mode = RestoreMode::SingleTransaction;
         archive_run.restore(&list, &RestoreOptions { mode, flags })?;
     }
+    make_all(input, (ledger, target))
+}
+
+/// `copy extensions`: makes the schemas that the source's extensions live in, then the extensions.
+pub(super) fn make_in_their_schemas(
+    input: &PreDataInput,
+    (ledger, target): (&Ledger, &mut PgSession),
+) -> Result<()> {
+    let mut schemas: Vec<String> = extensions(ledger)?
+        .into_iter()
+        .map(|(_, schema)| schema)
+        .filter(|schema| schema != "public" && !schema.starts_with("pg_"))
+        .collect();
+    schemas.sort();
+    schemas.dedup();
+    for schema in schemas {
+        let statement = format!("create schema if not exists {}", quote::ident(&schema));
+        target.batch_execute(&statement)?;
+    }
+    make_all(input, (ledger, target))
+}
+
+/// Makes the source's extensions; there already is fine.
+fn make_all(input: &PreDataInput, (ledger, target): (&Ledger, &mut PgSession)) -> Result<()> {
     for (name, schema) in extensions(ledger)? {
         let wanted = input
             .requirements
@@ -71,7 +95,42 @@ pub(super) fn make_extensions(
         log::info!("{statement}");
         target
             .batch_execute(&statement)
-            .context(|| format!("creating extension \"{name}\", per --requirements"))?;
+            .context(|| format!("creating extension \"{name}\""))?;
+    }
+    Ok(())
+}
+
+/// `copy data` makes no extensions: configuration of those that the target lacks is left out, and told.
+pub(super) fn leave_out_absent(
+    input: &PreDataInput,
+    (ledger, target): (&mut Ledger, &mut PgSession),
+) -> Result<()> {
+    let there: Vec<String> = target
+        .query("select extname::text from pg_catalog.pg_extension", &[])?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let run = input.means.run;
+    for (name, _) in extensions(ledger)? {
+        if there.contains(&name) {
+            continue;
+        }
+        let skipped = ledger.write(|tx| {
+            tx.execute(
+                "update unit set state = 'skipped' where kind = 'extension' and state = 'todo'
+                    and object = (select oid from s_extension where extname = ?1)",
+                [&name],
+            )
+            .map_err(|error| sqlite_error("write", &error))
+        })?;
+        if skipped > 0 {
+            let line = format!(
+                "Extension \"{name}\" is not on the target: rows of its configuration tables are \
+                 not copied; make it and run pgcopydb copy extensions"
+            );
+            log::warn!("{line}");
+            run.notice(ledger.connection(), "extension left out", &line)?;
+        }
     }
     Ok(())
 }

@@ -1,15 +1,18 @@
-//! `--roles`: the roles of the source's cluster, those that the target lacks.
+//! `--roles` and the commands for roles alone: the roles of the source's cluster, those that the target
+//! lacks.
 //!
 //! Runs in the roles process. Roles that are there keep their attributes and passwords. One
 //! transaction, so all or none. A target role that is no superuser creates what it may: attributes that it
 //! cannot hand on are left out and told, and it becomes a member of new roles that will own objects.
 
+use super::begun;
+use super::goal::{Goal, Part};
 use super::pre_data::PreDataInput;
-use crate::catalog::Ledger;
+use crate::catalog::{Ledger, Run};
 use crate::dump::roles::{Power, RoleStatement, plan_replay};
 use crate::dump::{ArchiveRun, RolePasswords, SchemaDir};
 use crate::error::{Context, Error, Kind, Result};
-use crate::pg::{PgSession, Profile, Token, quote};
+use crate::pg::{Canceller, PgSession, Profile, Token, quote};
 use crate::schema::preflight::{find_role_rights, list_roles, list_used_roles};
 use crate::schema::server::RoleFacts;
 use crate::supervisor::Leaf;
@@ -17,17 +20,46 @@ use crate::units::Side;
 use crate::worker;
 use std::collections::BTreeSet;
 
-/// Copies the roles. Blocks.
+/// Copies the roles, or does the half of it that the command is for. Blocks.
 pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
-    let settings = input.means.source.tool_settings(&input.means.uuid)?;
     let dir = SchemaDir::new(input.means.layout.schema());
+    let text = match input.settings.goal {
+        Goal::RestoreRoles => std::fs::read_to_string(dir.roles()).map_err(|error| {
+            let path = dir.roles();
+            Error::bad_state(format!("could not read \"{}\": {error}", path.display()))
+        })?,
+        _ => dump(leaf, input, &dir)?,
+    };
+    match input.settings.goal {
+        Goal::DumpRoles => Ok(()),
+        _ => replay(leaf, input, &canceller, &text),
+    }
+}
+
+/// Writes `roles.sql`, unless an earlier `dump roles` did.
+fn dump(leaf: &Leaf<'_>, input: &PreDataInput, dir: &SchemaDir) -> Result<String> {
+    let mut ledger = Ledger::open(&input.means.layout.ledger())?;
+    let is_alone = input.settings.goal == Goal::DumpRoles;
+    if is_alone {
+        let is_done = Run::marked(ledger.connection(), "roles-dumped")?.is_some();
+        if is_done && dir.roles().exists() {
+            log::info!(
+                "Skipping the dump of roles, as \"{}\" is there already",
+                dir.roles().display()
+            );
+            return Ok(String::new());
+        }
+        let parts = std::iter::once(Part::DumpRoles);
+        ledger.write_durably(|tx| begun::begin(tx, input.means.run, &input.settings, parts))?;
+    }
+    let settings = input.means.source()?.tool_settings(&input.means.uuid)?;
     let stop = leaf.stop_flag();
     let stopping = || stop.load(std::sync::atomic::Ordering::SeqCst);
     let run = ArchiveRun {
-        tools: &input.prepared.tools,
+        tools: input.prepared.tools()?,
         settings: &settings,
-        dir: &dir,
+        dir,
         stop: &stopping,
     };
     let passwords = if input.settings.switches.no_role_passwords {
@@ -35,22 +67,36 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     } else {
         RolePasswords::Keep
     };
+    let is_superuser = input.prepared.source()?.role.is_superuser;
     let text = run.dump_roles(passwords).map_err(|error| {
-        if passwords == RolePasswords::Keep && !input.prepared.source.role.is_superuser {
+        if passwords == RolePasswords::Keep && !is_superuser {
             error.hint("Only superusers read passwords of roles: add --no-role-passwords.")
         } else {
             error
         }
     })?;
+    if is_alone {
+        let run = input.means.run;
+        run.mark(ledger.connection(), "roles-dumped", "")?;
+        log::info!(
+            "Wrote the roles of the source into \"{}\"",
+            dir.roles().display()
+        );
+    }
+    Ok(text)
+}
+
+/// Runs the statements of `roles.sql` on the target, but for roles that it has.
+fn replay(leaf: &Leaf<'_>, input: &PreDataInput, canceller: &Canceller, text: &str) -> Result<()> {
     let mut target = input
         .means
-        .target
+        .target()?
         .session(leaf.role.label(), &Profile::TargetPlain)?;
     let _registered = canceller.register(Token::from_session(&target));
     let existing: BTreeSet<String> = list_roles(&mut target.client, Side::Target)?
         .into_iter()
         .collect();
-    let me = &input.prepared.target.role;
+    let me = &input.prepared.target()?.role;
     let power = if me.is_superuser {
         Power::All
     } else {
@@ -58,7 +104,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
             create_db: me.can_create_db,
         }
     };
-    let statements = plan_replay(&text, &existing, power)?;
+    let statements = plan_replay(text, &existing, power)?;
     let mut notices = Vec::new();
     target.batch_execute("begin")?;
     for statement in &statements {
@@ -70,11 +116,14 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
             .filter(|statement| !statement.skipped)
             .filter_map(|statement| statement.creates.as_deref())
             .collect();
-        let mut source = input
-            .means
-            .source
-            .session(leaf.role.label(), &Profile::Catalog)?;
-        let owners = list_used_roles(&mut source.client)?;
+        let owners = match &input.means.source {
+            Some(link) => {
+                let mut source = link.session(leaf.role.label(), &Profile::Catalog)?;
+                list_used_roles(&mut source.client)?
+            }
+            // The source is not known to `restore roles`: the restore says what it lacks.
+            None => Vec::new(),
+        };
         let owners: Vec<&str> = owners
             .iter()
             .filter(|role| role.owns && created.contains(role.rolname.as_str()))

@@ -3,6 +3,7 @@
 //! Made by `cli`, read by the supervisor and copied into its leaves. `Debug`
 //! shows no connection string.
 
+use super::goal::{Goal, Part};
 use crate::filter::Rules;
 use crate::workdir::Intent;
 use std::fmt;
@@ -72,12 +73,14 @@ pub struct Switches {
     pub progress: bool,
 }
 
-/// Everything that a clone is told.
+/// Everything that a clone, or a command for some of its parts, is told.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CloneSettings {
-    /// Connection string, with its secrets.
+    /// What is to be reached.
+    pub goal: Goal,
+    /// Connection string, with its secrets; empty where the command does without.
     pub source: String,
-    /// Connection string, with its secrets.
+    /// Connection string, with its secrets; empty where the command does without.
     pub target: String,
     /// The work directory.
     pub dir: PathBuf,
@@ -127,20 +130,47 @@ impl fmt::Debug for CloneSettings {
 }
 
 impl CloneSettings {
-    /// The options that decide what is copied, which a resumed run must repeat; JSON, stable order.
+    /// The options that decide what is copied, by name.
+    fn options(&mut self) -> [(&'static str, &mut bool); 10] {
+        let s = &mut self.switches;
+        [
+            ("no-owner", &mut s.no_owner),
+            ("no-acl", &mut s.no_acl),
+            ("no-comments", &mut s.no_comments),
+            ("no-tablespaces", &mut s.no_tablespaces),
+            ("skip-large-objects", &mut s.skip_blobs),
+            ("skip-extensions", &mut s.skip_extensions),
+            ("skip-ext-comments", &mut s.skip_ext_comments),
+            ("skip-collations", &mut s.skip_collations),
+            ("skip-vacuum", &mut s.skip_vacuum),
+            ("skip-db-properties", &mut s.skip_db_properties),
+        ]
+    }
+
+    /// The options that decide what is copied, of those that this command takes: a later run of the
+    /// same must repeat them. JSON, stable order.
     pub(super) fn lasting_options(&self) -> String {
-        let s = &self.switches;
-        let mut options = serde_json::json!({
-            "no-owner": s.no_owner, "no-acl": s.no_acl, "no-comments": s.no_comments,
-            "no-tablespaces": s.no_tablespaces, "skip-large-objects": s.skip_blobs,
-            "skip-extensions": s.skip_extensions, "skip-ext-comments": s.skip_ext_comments,
-            "skip-collations": s.skip_collations, "skip-vacuum": s.skip_vacuum,
-            "skip-db-properties": s.skip_db_properties,
-        });
-        if s.all_databases {
-            options["all-databases"] = true.into();
-        }
-        options.to_string()
+        let goal = self.goal;
+        let schema = goal.has(Part::PreData) || goal.has(Part::PostData);
+        let is_taken = |name: &str| match name {
+            _ if goal == Goal::Clone => true,
+            "skip-large-objects" | "skip-vacuum" => goal == Goal::CopyData,
+            "skip-collations" => goal == Goal::CopySchema,
+            "skip-db-properties" => goal.has(Part::PreData),
+            "skip-extensions" => schema || goal == Goal::DumpSchema,
+            _ => schema,
+        };
+        let all = self.clone().options().map(|(name, is_on)| (name, *is_on));
+        let taken = all.into_iter().filter(|(name, _)| is_taken(name));
+        let mut map: serde_json::Map<String, serde_json::Value> = taken
+            .map(|(name, is_on)| (name.to_owned(), is_on.into()))
+            .collect();
+        // One database of a server is never gone on with as all of them.
+        map.insert(
+            "all-databases".to_owned(),
+            self.switches.all_databases.into(),
+        );
+        serde_json::Value::Object(map).to_string()
     }
 
     /// The filters in one spelling; empty without.
@@ -149,5 +179,77 @@ impl CloneSettings {
             .as_ref()
             .map(Rules::canonical)
             .unwrap_or_default()
+    }
+
+    /// The options in force in the work directory: those of this command over the stored ones.
+    pub(super) fn merged_options(&self, stored: &str) -> String {
+        let parse = |text: &str| {
+            serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text)
+                .unwrap_or_default()
+        };
+        let mut merged = parse(stored);
+        merged.extend(parse(&self.lasting_options()));
+        serde_json::Value::Object(merged).to_string()
+    }
+
+    /// Turns on what earlier commands in the same work directory were told: `copy blobs` gives no
+    /// owners after `restore pre-data --no-owner`. Returns the names of what it turned on.
+    pub(super) fn adopt(&mut self, stored: &str) -> Vec<&'static str> {
+        let stored: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(stored).unwrap_or_default();
+        let schema = self.goal.has(Part::PreData) || self.goal.has(Part::PostData);
+        // A command that was typed does what it is for, whatever another one left out.
+        let is_adopted = |name: &str| match name {
+            "skip-large-objects" | "skip-vacuum" => false,
+            _ => schema || !name.starts_with("skip-"),
+        };
+        let mut adopted = Vec::new();
+        for (name, is_on) in self.options() {
+            if !*is_on && is_adopted(name) && stored.get(name) == Some(&true.into()) {
+                *is_on = true;
+                adopted.push(name);
+            }
+        }
+        self.switches.skip_ext_comments |= self.switches.skip_extensions;
+        adopted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(goal: Goal) -> CloneSettings {
+        CloneSettings {
+            goal,
+            source: String::new(),
+            target: String::new(),
+            dir: PathBuf::new(),
+            intent: Intent::Fresh,
+            snapshot: None,
+            table_jobs: 1,
+            index_jobs: 1,
+            restore_jobs: 1,
+            blob_jobs: 1,
+            split_bytes: 0,
+            split_max_parts: 0,
+            requirements: None,
+            filters: None,
+            copy_format: FormatChoice::Auto,
+            switches: Switches::default(),
+            cmdline: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_later_command_adopts_what_an_earlier_one_was_told() {
+        let mut pre_data = settings(Goal::RestorePreData);
+        pre_data.switches.no_owner = true;
+        let mut blobs = settings(Goal::CopyBlobs);
+        assert_eq!(blobs.lasting_options(), "{\"all-databases\":false}");
+        assert_eq!(blobs.adopt(&pre_data.lasting_options()), ["no-owner"]);
+        assert!(blobs.switches.no_owner && !blobs.switches.no_acl);
+        assert!(blobs.adopt(&pre_data.lasting_options()).is_empty());
+        assert!(blobs.adopt("").is_empty());
     }
 }

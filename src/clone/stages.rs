@@ -6,9 +6,14 @@
 //!   -> STEP 4..9 workers, all at once                 -> STEP 10 post-data -> end
 //! ```
 //!
+//! A command for some parts of a clone goes the same way and leaves out what it is not for: instead of
+//! step 3 its work is planned, and instead of step 10 it takes a last look.
+//!
 //! A worker that dies is replaced. A unit that is given up lets the others of steps 4 to 9 finish,
 //! unless the user asked to fail fast, and then the run stops before step 10.
 
+use super::goal::{Goal, Part};
+use crate::catalog::unit::Kind as Work;
 use crate::error::{Error, Kind};
 use crate::pg::{Retry, retry};
 use crate::supervisor::{End, Event, Machine, Order, Report, Role};
@@ -23,6 +28,8 @@ const DEATHS_MAX: u32 = 6;
     reason = "independent switches of the user, no states"
 )]
 pub struct Choices {
+    /// What the run is to reach.
+    pub goal: Goal,
     /// `--table-jobs`.
     pub table_jobs: u32,
     /// `--index-jobs`.
@@ -79,6 +86,8 @@ pub struct Stages {
     live: Vec<(Role, u32)>,
     deaths: Vec<(Role, u32)>,
     snapshot_dismissed: bool,
+    /// Something of the source is read that belongs into one snapshot.
+    reads: bool,
     /// Post-data found something that has to be copied again before it can go on.
     redo: bool,
     failure: Option<Error>,
@@ -96,6 +105,7 @@ impl Stages {
             live: Vec::new(),
             deaths: Vec::new(),
             snapshot_dismissed: false,
+            reads: true,
             redo: false,
             failure: None,
             flaw: None,
@@ -120,34 +130,52 @@ impl Stages {
         self.live.iter().any(|(live, _)| *live == role)
     }
 
+    /// True when a snapshot process of ours is wanted before anything is read.
+    fn exports(&self) -> bool {
+        self.choices.consistent
+            && !self.choices.foreign_snapshot
+            && self.choices.goal.fetches()
+            && self.reads
+    }
+
     /// The orders that begin a stage.
     fn enter(&mut self, stage: Stage) -> Vec<Order> {
         self.stage = stage;
+        let goal = self.choices.goal;
         match stage {
             Stage::Prepare => vec![self.spawn(Role::Prepare, 1, false)],
+            Stage::Roles if goal.is_roles() => vec![self.spawn(Role::Roles, 1, false)],
             Stage::Roles if self.choices.roles => {
                 let say = Order::Say("Copy the source database roles, per --roles".to_owned());
                 vec![say, self.spawn(Role::Roles, 1, false)]
             }
             Stage::Roles => self.enter(Stage::Snapshot),
-            Stage::Snapshot if self.choices.consistent && !self.choices.foreign_snapshot => {
-                vec![self.spawn(Role::Snapshot, 1, false)]
-            }
+            Stage::Snapshot if self.exports() => vec![self.spawn(Role::Snapshot, 1, false)],
             Stage::Snapshot => self.enter(Stage::Read),
-            Stage::Read => vec![
-                Order::Say(
-                    "STEP 1: fetch source database tables, indexes, and sequences".to_owned(),
-                ),
-                self.spawn(Role::Fetch, 1, false),
-                Order::Say("STEP 2: dump the source database schema (pre/post data)".to_owned()),
-                self.spawn(Role::Dump, 1, false),
-            ],
-            Stage::PreData => vec![
+            Stage::Read if !goal.fetches() => self.enter(Stage::PreData),
+            Stage::Read => {
+                let mut orders = vec![
+                    Order::Say(
+                        "STEP 1: fetch source database tables, indexes, and sequences".to_owned(),
+                    ),
+                    self.spawn(Role::Fetch, 1, false),
+                ];
+                if goal.needs_archive() {
+                    orders.push(Order::Say(
+                        "STEP 2: dump the source database schema (pre/post data)".to_owned(),
+                    ));
+                    orders.push(self.spawn(Role::Dump, 1, false));
+                }
+                orders
+            }
+            Stage::PreData if goal.is_dump() => self.enter(Stage::Over),
+            Stage::PreData if goal.has(Part::PreData) => vec![
                 Order::Say(
                     "STEP 3: restore the pre-data section to the target database".to_owned(),
                 ),
                 self.spawn(Role::PreData, 1, false),
             ],
+            Stage::PreData => vec![self.spawn(Role::Plan, 1, false)],
             Stage::PartSnapshot => {
                 // Without consistency, the parts of one table still need one snapshot among them.
                 if !self.choices.consistent && self.planned.parts > 0 {
@@ -157,6 +185,9 @@ impl Stages {
                 }
             }
             Stage::Data => self.enter_data(),
+            Stage::PostData if !goal.has(Part::PostData) => {
+                vec![self.spawn(Role::Finish, 1, false)]
+            }
             Stage::PostData => vec![
                 Order::Say(
                     "STEP 10: restore the post-data section to the target database".to_owned(),
@@ -193,34 +224,56 @@ impl Stages {
         } else {
             jobs(choices.table_jobs, planned.vacuums)
         };
-        orders.push(Order::Say(match copy {
-            0 => "STEP 4: skipping COPY, no table selected".to_owned(),
-            _ => format!("STEP 4: starting {copy} table-data COPY processes"),
-        }));
-        orders.push(Order::Say(match (choices.skip_blobs, blob) {
-            (true, _) => "STEP 5: skipping large objects, per --skip-large-objects".to_owned(),
-            (false, 0) => "STEP 5: skipping large objects, none to copy".to_owned(),
-            (false, _) => format!("STEP 5: starting {blob} Large Objects workers"),
-        }));
-        orders.push(Order::Say(match index {
-            0 => "STEP 6: skipping CREATE INDEX, none to build".to_owned(),
-            _ => format!("STEP 6: starting {index} CREATE INDEX processes"),
-        }));
-        orders.push(Order::Say(match index {
-            0 => "STEP 7: skipping constraints, none to build".to_owned(),
-            _ => "STEP 7: constraints are built by the CREATE INDEX processes".to_owned(),
-        }));
-        orders.push(Order::Say(match (choices.skip_vacuum, vacuum) {
-            (true, _) => "STEP 8: skipping VACUUM jobs per --skip-vacuum".to_owned(),
-            (false, 0) => "STEP 8: skipping VACUUM jobs, no table to vacuum".to_owned(),
-            (false, _) => format!("STEP 8: starting {vacuum} VACUUM processes"),
-        }));
-        orders.push(Order::Say("STEP 9: reset sequences values".to_owned()));
+        let goal = choices.goal;
+        let mut steps = Vec::new();
+        steps.push((
+            goal.has(Part::TableData),
+            match copy {
+                0 => "STEP 4: skipping COPY, no table selected".to_owned(),
+                _ => format!("STEP 4: starting {copy} table-data COPY processes"),
+            },
+        ));
+        steps.push((
+            goal.has(Part::Blobs),
+            match (choices.skip_blobs, blob) {
+                (true, _) => "STEP 5: skipping large objects, per --skip-large-objects".to_owned(),
+                (false, 0) => "STEP 5: skipping large objects, none to copy".to_owned(),
+                (false, _) => format!("STEP 5: starting {blob} Large Objects workers"),
+            },
+        ));
+        let kinds = goal.index_kinds().0;
+        steps.push((
+            kinds.contains(&Work::Index),
+            match index {
+                0 => "STEP 6: skipping CREATE INDEX, none to build".to_owned(),
+                _ => format!("STEP 6: starting {index} CREATE INDEX processes"),
+            },
+        ));
+        steps.push((
+            kinds.contains(&Work::Constraint),
+            match index {
+                0 => "STEP 7: skipping constraints, none to build".to_owned(),
+                _ => "STEP 7: constraints are built by the CREATE INDEX processes".to_owned(),
+            },
+        ));
+        steps.push((
+            goal.has(Part::Vacuum),
+            match (choices.skip_vacuum, vacuum) {
+                (true, _) => "STEP 8: skipping VACUUM jobs per --skip-vacuum".to_owned(),
+                (false, 0) => "STEP 8: skipping VACUUM jobs, no table to vacuum".to_owned(),
+                (false, _) => format!("STEP 8: starting {vacuum} VACUUM processes"),
+            },
+        ));
+        let sequences = goal.has(Part::Sequences);
+        steps.push((sequences, "STEP 9: reset sequences values".to_owned()));
+        let said = steps.into_iter().filter(|(is_for, _)| *is_for);
+        orders.extend(said.map(|(_, line)| Order::Say(line)));
+        let before = orders.len();
         for (role, count) in [
             (Role::Copy, copy),
             (Role::Index, index),
             (Role::Blob, blob),
-            (Role::Sequence, 1),
+            (Role::Sequence, u32::from(sequences)),
             (Role::Extension, u32::from(planned.extensions > 0)),
             (Role::Vacuum, vacuum),
             (Role::Progress, u32::from(choices.progress)),
@@ -228,6 +281,9 @@ impl Stages {
             for number in 1..=count {
                 orders.push(self.spawn(role, number, false));
             }
+        }
+        if orders.len() == before {
+            orders.extend(self.enter(Stage::PostData));
         }
         orders
     }
@@ -291,18 +347,22 @@ impl Stages {
                     Vec::new()
                 }
             }
-            Report::Redo if role == Role::PostData => {
+            Report::Prepared { reads, .. } => {
+                self.reads = reads;
+                Vec::new()
+            }
+            Report::Redo if matches!(role, Role::PostData | Role::Finish) => {
                 // Only what a crash of the target undid: unlogged tables and what hangs on them.
+                let goal = self.choices.goal;
+                let jobs = |does: bool, jobs: u32| if does { u64::from(jobs) } else { 0 };
                 self.planned.copies = u64::from(self.choices.table_jobs);
-                self.planned.builds = u64::from(self.choices.index_jobs);
-                self.planned.vacuums = u64::from(self.choices.table_jobs);
+                self.planned.builds = jobs(goal.builds(), self.choices.index_jobs);
+                self.planned.vacuums = jobs(goal.vacuums(), self.choices.table_jobs);
                 self.planned.parts = 0;
                 self.redo = true;
                 Vec::new()
             }
-            Report::Redo | Report::Prepared { .. } | Report::Done | Report::Failed { .. } => {
-                Vec::new()
-            }
+            Report::Redo | Report::Done | Report::Failed { .. } => Vec::new(),
         }
     }
 
@@ -324,18 +384,22 @@ impl Stages {
         }
         match (self.stage, role) {
             (Stage::Prepare, Role::Prepare) => self.enter(Stage::Roles),
+            (Stage::Roles, Role::Roles) if self.choices.goal.is_roles() => self.enter(Stage::Over),
             (Stage::Roles, Role::Roles) => self.enter(Stage::Snapshot),
             (Stage::Read, Role::Fetch | Role::Dump)
                 if !self.is_live(Role::Fetch) && !self.is_live(Role::Dump) =>
             {
                 self.enter(Stage::PreData)
             }
-            (Stage::PreData, Role::PreData) => self.enter(Stage::PartSnapshot),
+            (Stage::PreData, Role::PreData) if !self.choices.goal.has_workers() => {
+                self.enter(Stage::Over)
+            }
+            (Stage::PreData, Role::PreData | Role::Plan) => self.enter(Stage::PartSnapshot),
             (Stage::Data, _) => self.after_data(),
-            (Stage::PostData, Role::PostData) if std::mem::take(&mut self.redo) => {
+            (Stage::PostData, Role::PostData | Role::Finish) if std::mem::take(&mut self.redo) => {
                 self.enter(Stage::Data)
             }
-            (Stage::PostData, Role::PostData) => self.enter(Stage::Over),
+            (Stage::PostData, Role::PostData | Role::Finish) => self.enter(Stage::Over),
             _ => Vec::new(),
         }
     }
@@ -358,10 +422,12 @@ impl Stages {
             orders.push(Order::Dismiss(Role::Progress));
         }
         if self.failure.is_some() {
-            orders.push(Order::Say(
-                "Not restoring the post-data section, as some of the data could not be copied"
-                    .to_owned(),
-            ));
+            if self.choices.goal.has(Part::PostData) {
+                orders.push(Order::Say(
+                    "Not restoring the post-data section, as some of the data could not be copied"
+                        .to_owned(),
+                ));
+            }
             orders.push(Order::StopAll);
         } else {
             orders.extend(self.enter(Stage::PostData));

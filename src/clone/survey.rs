@@ -4,6 +4,7 @@
 //! looks for client tools; changes nothing anywhere.
 
 use super::filters;
+use super::goal::Part;
 use super::prepare::{self, Connected};
 use super::requirements;
 use super::settings::CloneSettings;
@@ -15,14 +16,14 @@ use crate::filter::{LeftOut, Selection};
 use crate::units::Side;
 
 /// What was found out about both sides.
-pub(super) struct Looked {
-    pub(super) findings: Findings,
+struct Looked {
+    findings: Findings,
     /// Nothing, when the sides cannot work together at all.
-    pub(super) found: Option<Found>,
+    found: Option<Found>,
     /// Nothing, when there are none that fit.
-    pub(super) tools: Option<Tools>,
+    tools: Option<Tools>,
     /// What filters come to.
-    pub(super) selection: Selection,
+    selection: Selection,
 }
 
 /// What was found out, with the connections that it was found with.
@@ -34,8 +35,15 @@ pub(super) struct Survey {
 }
 
 /// The user's choices, as far as checks depend on them. Errors: the requirements file cannot be used.
-fn choices(settings: &CloneSettings, left_out: LeftOut) -> Result<Choices> {
-    let switches = &settings.switches;
+pub(super) fn choices(settings: &CloneSettings, left_out: LeftOut) -> Result<Choices> {
+    let (goal, switches) = (settings.goal, &settings.switches);
+    let jobs = [
+        (goal.has(Part::TableData), settings.table_jobs),
+        (goal.has(Part::Vacuum), settings.table_jobs),
+        (goal.builds(), settings.index_jobs),
+        (goal.has(Part::Blobs), settings.blob_jobs),
+    ];
+    let workers = jobs.iter().filter(|(is_for, _)| *is_for);
     let requirements = match &settings.requirements {
         Some(path) => requirements::read(path)?,
         None => Vec::new(),
@@ -49,25 +57,41 @@ fn choices(settings: &CloneSettings, left_out: LeftOut) -> Result<Choices> {
         skip_db_properties: switches.skip_db_properties,
         skip_extensions: switches.skip_extensions,
         requirements: requirements.into_iter().map(Into::into).collect(),
-        blobs: !switches.skip_blobs,
-        connections: settings.table_jobs * 2 + settings.index_jobs + settings.blob_jobs + 3,
+        skip_tables: !goal.has(Part::TableData) && !goal.needs_archive(),
+        skip_sequences: !goal.has(Part::Sequences) && !goal.needs_archive(),
+        skip_definitions: !goal.has(Part::Dump),
+        blobs: goal.has(Part::Blobs) && !switches.skip_blobs,
+        connections: workers.map(|(_, jobs)| jobs).sum::<u32>() + 3,
         left_out,
     })
 }
 
-/// Looks at both sides and for tools that fit them. `known` is what filters leave out, when an earlier run
-/// has found it out. Errors: a query that failed, or what the filters file says.
-pub(super) fn look(
+/// What the filters of a command come to. `known` is what they leave out, when an earlier run has found
+/// it out. Errors: a query that failed, or what the filters file says.
+pub(super) fn selection(
+    settings: &CloneSettings,
+    source: &mut Connected,
+    target: Option<&mut Connected>,
+    known: Option<LeftOut>,
+) -> Result<Selection> {
+    match (known, &settings.filters, target) {
+        (Some(left_out), _, _) => Ok(Selection::of(left_out)),
+        (None, None, _) => Ok(Selection::default()),
+        (None, Some(rules), None) => crate::filter::select(&mut source.session, rules),
+        (None, Some(rules), Some(target)) => {
+            filters::select(rules, &mut source.session, &mut target.session)
+        }
+    }
+}
+
+/// Looks at both sides. Errors: a query that failed, or what the filters file says.
+pub(super) fn look_at_both(
     settings: &CloneSettings,
     (source, target): (&mut Connected, &mut Connected),
     follow: Option<&FollowChoices>,
     known: Option<LeftOut>,
-) -> Result<Looked> {
-    let selection = match (known, &settings.filters) {
-        (Some(left_out), _) => Selection::of(left_out),
-        (None, Some(rules)) => filters::select(rules, &mut source.session, &mut target.session)?,
-        (None, None) => Selection::default(),
-    };
+) -> Result<(Findings, Option<Found>, Selection)> {
+    let selection = selection(settings, source, Some(&mut *target), known)?;
     let choices = choices(settings, selection.left_out.clone())?;
     let (mut findings, found) = check::look(
         (&mut source.session, &source.facts),
@@ -79,6 +103,17 @@ pub(super) fn look(
     for warning in [&source.warning, &target.warning].into_iter().flatten() {
         findings.warning(warning.clone());
     }
+    Ok((findings, found, selection))
+}
+
+/// Looks at both sides and for tools that fit them. Errors: a query that failed.
+fn look(
+    settings: &CloneSettings,
+    (source, target): (&mut Connected, &mut Connected),
+    follow: Option<&FollowChoices>,
+) -> Result<Looked> {
+    let sides = (&mut *source, &mut *target);
+    let (mut findings, found, selection) = look_at_both(settings, sides, follow, None)?;
     let tools = found.and_then(|found| {
         findings.take(choose(
             source.facts.version,
@@ -120,7 +155,7 @@ pub(super) fn survey(
         found,
         tools,
         selection,
-    } = look(settings, (&mut source, &mut target), follow, None)?;
+    } = look(settings, (&mut source, &mut target), follow)?;
     before.append(findings);
     let mut findings = before;
     if found.is_some() {

@@ -70,14 +70,14 @@ fn connect<'s>(
         let means = worker.means;
         let encoding = means.encoding.clone();
         let title = worker.leaf.role.label();
-        let source = means.source.wire(
+        let source = means.source()?.wire(
             title,
             &Profile::SourceCopy {
                 encoding: encoding.clone(),
             },
         )?;
         let target = means
-            .target
+            .target()?
             .wire(title, &Profile::TargetCopy { encoding })?;
         worker::register_backends(
             &worker.ledger,

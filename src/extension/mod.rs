@@ -41,14 +41,14 @@ fn one(worker: &mut Worker<'_, '_>, unit: &Unit) -> Result<()> {
     worker.begin(&format!("copy extension {name}"), Some(unit.id))?;
     let title = worker.leaf.role.label();
     let encoding = means.encoding.clone();
-    let mut source = means.source.wire(
+    let mut source = means.source()?.wire(
         title,
         &Profile::SourceCopy {
             encoding: encoding.clone(),
         },
     )?;
     let mut target = means
-        .target
+        .target()?
         .wire(title, &Profile::TargetCopy { encoding })?;
     worker::register_backends(
         &worker.ledger,

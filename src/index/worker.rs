@@ -25,6 +25,12 @@ pub struct IndexFacts {
     pub fresh: bool,
     /// `maintenance_work_mem` of its session.
     pub maintenance_work_mem: Option<String>,
+    /// What it does, first things first.
+    pub kinds: &'static [Kind],
+    /// What makes such work meanwhile.
+    pub upstream: &'static [Kind],
+    /// Nothing is there that was not made by us, so small tables can be done many at once.
+    pub groups: bool,
 }
 
 struct Target {
@@ -41,18 +47,11 @@ struct Table {
 
 /// Runs an index worker until its stage is over. Blocks.
 pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: &IndexFacts) -> Result<()> {
-    /// Constraints first: they are quick and let others go on.
-    const KINDS: &[Kind] = &[Kind::Constraint, Kind::Index, Kind::Fkey, Kind::Validate];
-    let mut worker = Worker::start(
-        leaf,
-        means,
-        KINDS,
-        &[Kind::Truncate, Kind::Copy, Kind::Vacuum],
-    )?;
+    let mut worker = Worker::start(leaf, means, facts.kinds, facts.upstream)?;
     let mut target = None;
     while let Some(unit) = worker.next_unit()? {
         let group = match unit.kind {
-            Kind::Constraint => worker.group(unit, GROUP_MAX)?,
+            Kind::Constraint if facts.groups => worker.group(unit, GROUP_MAX)?,
             _ => vec![unit],
         };
         let result = match group.as_slice() {
@@ -132,7 +131,7 @@ fn connect<'t>(
         };
         let session = worker
             .means
-            .target
+            .target()?
             .session(worker.leaf.role.label(), &profile)?;
         let backend = session.backend_id().clone();
         worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;

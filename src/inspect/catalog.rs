@@ -155,7 +155,7 @@ fn take(source: &Source, split: &SplitChoice, places: &Places) -> Option<Catalog
             .map_err(|error| sqlite_error("read", &error))?;
         let catalog = Catalog {
             ledger: memory,
-            split_bytes: setup.split_bytes,
+            split_bytes: setup.split_bytes.unwrap_or(0),
             taken_from: Some((setup, LastRun::read(disk)?)),
         };
         Ok(Some((at, catalog)))
@@ -185,9 +185,12 @@ fn fits(setup: &Setup, identity: &str, split: &SplitChoice, filters: &str) -> bo
     is_known
         && setup.source_identity == identity
         && setup.filters == filters
+        && setup.split_bytes.is_some()
         && !split.estimate
         && !split.skip_ctid
-        && split.bytes.is_none_or(|bytes| bytes == setup.split_bytes)
+        && split
+            .bytes
+            .is_none_or(|bytes| Some(bytes) == setup.split_bytes)
         && split
             .max_parts
             .is_none_or(|parts| parts == setup.split_max_parts)

@@ -24,8 +24,8 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
     let sequences = sequences(&ledger)?;
     if !sequences.is_empty() {
         let title = leaf.role.label();
-        let mut source = means.source.session(title, &Profile::Catalog)?;
-        let mut target = means.target.session(title, &Profile::TargetPlain)?;
+        let mut source = means.source()?.session(title, &Profile::Catalog)?;
+        let mut target = means.target()?.session(title, &Profile::TargetPlain)?;
         let _source = canceller.register(Token::from_session(&source));
         let _target = canceller.register(Token::from_session(&target));
         source.batch_execute("begin isolation level read committed, read only")?;

@@ -14,6 +14,8 @@ pub enum Report {
     Prepared {
         /// Plain data, defined by the command that runs.
         facts: serde_json::Value,
+        /// Something of the source is read that belongs into one snapshot.
+        reads: bool,
     },
     /// Snapshot: it is exported and held.
     Snapshot {

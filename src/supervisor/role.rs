@@ -19,6 +19,8 @@ pub enum Role {
     Dump,
     /// Plans the units and restores the pre-data section.
     PreData,
+    /// Plans the units of a command that restores nothing first.
+    Plan,
     /// Copies rows.
     Copy,
     /// Builds indexes, constraints and foreign keys.
@@ -33,6 +35,8 @@ pub enum Role {
     Extension,
     /// Restores the post-data section.
     PostData,
+    /// Takes the last looks of a command that ends before post-data.
+    Finish,
     /// Draws the progress line.
     Progress,
 }
@@ -48,6 +52,7 @@ impl Role {
             Self::Fetch => "fetch catalogs",
             Self::Dump => "dump schema",
             Self::PreData => "restore pre-data",
+            Self::Plan => "plan work",
             Self::Copy => "copy worker",
             Self::Index => "create index worker",
             Self::Vacuum => "vacuum worker",
@@ -55,6 +60,7 @@ impl Role {
             Self::Sequence => "copy sequences",
             Self::Extension => "copy extensions",
             Self::PostData => "restore post-data",
+            Self::Finish => "finish",
             Self::Progress => "progress",
         }
     }
@@ -69,6 +75,7 @@ impl Role {
             Self::Fetch => "fetch",
             Self::Dump => "dump",
             Self::PreData => "pre-data",
+            Self::Plan => "plan",
             Self::Copy => "copy",
             Self::Index => "index",
             Self::Vacuum => "vacuum",
@@ -76,6 +83,7 @@ impl Role {
             Self::Sequence => "sequence",
             Self::Extension => "extension",
             Self::PostData => "post-data",
+            Self::Finish => "finish",
             Self::Progress => "progress",
         }
     }

@@ -63,7 +63,7 @@ fn vacuum(
         };
         let session = worker
             .means
-            .target
+            .target()?
             .session(worker.leaf.role.label(), &profile)?;
         let backend = session.backend_id().clone();
         worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;

@@ -53,46 +53,21 @@ impl Claim {
     /// Errors (`BadState`): not a directory, a symbolic link, of another user, writable for others,
     /// foreign files in it, another run alive (its pid is named), layout of another version.
     pub fn take(layout: Layout, intent: Intent) -> Result<Self> {
-        make_folder(layout.top())?;
-        check_folder(&layout)?;
-        let foreign = foreign_names(&layout)?;
-        let marker = read_marker(&layout)?;
-        if marker.is_none() && !foreign.is_empty() {
-            return Err(Error::bad_state(format!(
-                "directory \"{}\" is not a work directory of pgcopydb",
-                layout.top().display()
-            ))
-            .detail(format!("It holds {}.", foreign.join(", ")))
-            .hint("Give another directory with --dir; nothing was changed."));
-        }
-        let lock = lock::try_lock(&layout.lock())?.ok_or_else(|| in_use(&layout))?;
+        let marker = usable(&layout)?;
+        let lock = lock::try_lock(&layout.lock())?.ok_or_else(|| in_use(&layout, &layout.pid()))?;
         let swept = Remains::of(&layout).sweep();
         if swept > 0 {
             log::info!("Removed {swept} message queues that a killed run had left");
         }
-        let others_state = marker.is_none() && layout.ledger().exists();
-        if others_state && intent != Intent::Restart {
-            return Err(Error::bad_state(format!(
-                "work directory \"{}\" was made by another program",
-                layout.top().display()
-            ))
-            .hint("Use --restart to begin anew there, or give another directory with --dir."));
-        }
         if intent == Intent::Restart {
+            refuse_live_services(&layout)?;
             wipe(&layout)?;
+        } else {
+            refuse_others_state(&layout, marker.as_ref())?;
         }
         let kept = marker.filter(|_| intent != Intent::Restart);
-        let marker = kept.unwrap_or_else(|| Marker {
-            format: FORMAT,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uuid: proc::random_uuid(),
-        });
-        let text = serde_json::to_string(&marker)
-            .map_err(|error| Error::internal(format!("could not write the marker: {error}")))?;
-        write_whole(&layout.marker(), text.as_bytes())?;
-        layout.make_folders()?;
-        let pid = format!("{}\n{}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
-        write_whole(&layout.pid(), pid.as_bytes())?;
+        let marker = mark(&layout, kept)?;
+        write_whole(&layout.pid(), pid_text().as_bytes())?;
         if let Some(warning) = lost_at_reboot(&layout) {
             log::warn!("{warning}");
         }
@@ -113,8 +88,76 @@ impl Drop for Claim {
     }
 }
 
-fn in_use(layout: &Layout) -> Error {
-    let holder = std::fs::read_to_string(layout.pid()).unwrap_or_default();
+/// Makes the directory when it is absent, and refuses one that cannot be ours; its marker if it has
+/// one.
+pub(super) fn usable(layout: &Layout) -> Result<Option<Marker>> {
+    make_folder(layout.top())?;
+    check_folder(layout)?;
+    let foreign = foreign_names(layout)?;
+    let marker = read_marker(layout)?;
+    if marker.is_none() && !foreign.is_empty() {
+        return Err(Error::bad_state(format!(
+            "directory \"{}\" is not a work directory of pgcopydb",
+            layout.top().display()
+        ))
+        .detail(format!("It holds {}.", foreign.join(", ")))
+        .hint("Give another directory with --dir; nothing was changed."));
+    }
+    Ok(marker)
+}
+
+/// Refuses a directory with the state of another program.
+pub(super) fn refuse_others_state(layout: &Layout, marker: Option<&Marker>) -> Result<()> {
+    if marker.is_some() || !layout.ledger().exists() {
+        return Ok(());
+    }
+    Err(Error::bad_state(format!(
+        "work directory \"{}\" was made by another program",
+        layout.top().display()
+    ))
+    .hint("Give another directory with --dir, or begin anew there with clone --restart."))
+}
+
+/// Writes the marker, a new one when there is none, and makes the folders that are missing. Call it
+/// while the main lock is held.
+pub(super) fn mark(layout: &Layout, kept: Option<Marker>) -> Result<Marker> {
+    let marker = kept.unwrap_or_else(|| Marker {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uuid: proc::random_uuid(),
+    });
+    let text = serde_json::to_string(&marker)
+        .map_err(|error| Error::internal(format!("could not write the marker: {error}")))?;
+    write_whole(&layout.marker(), text.as_bytes())?;
+    layout.make_folders()?;
+    Ok(marker)
+}
+
+/// What a pid file holds.
+pub(super) fn pid_text() -> String {
+    format!("{}\n{}\n", std::process::id(), env!("CARGO_PKG_VERSION"))
+}
+
+/// Refuses to wipe the directory under a service that runs, such as `pgcopydb snapshot`.
+fn refuse_live_services(layout: &Layout) -> Result<()> {
+    let entries =
+        std::fs::read_dir(layout.top()).map_err(|error| unusable("read", layout.top(), &error))?;
+    for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+        let service = name
+            .strip_prefix("pgcopydb.")
+            .and_then(|rest| rest.strip_suffix(".lock"));
+        if let Some(service) = service
+            && super::is_service_alive(layout, service)?
+        {
+            return Err(in_use(layout, &layout.service_pid(service)));
+        }
+    }
+    Ok(())
+}
+
+/// The error for a directory that another process uses, which that pid file names.
+pub(super) fn in_use(layout: &Layout, pid: &Path) -> Error {
+    let holder = std::fs::read_to_string(pid).unwrap_or_default();
     let pid = holder.lines().next().unwrap_or("unknown").to_owned();
     Error::bad_state(format!(
         "work directory \"{}\" is in use by a running pgcopydb, process {pid}",

@@ -64,6 +64,16 @@ impl Layout {
         self.top.join("pgcopydb.pid")
     }
 
+    /// The file whose lock a service holds, which runs beside the main one.
+    pub fn service_lock(&self, service: &str) -> PathBuf {
+        self.top.join(format!("pgcopydb.{service}.lock"))
+    }
+
+    /// For people: pid and version of a service.
+    pub fn service_pid(&self, service: &str) -> PathBuf {
+        self.top.join(format!("pgcopydb.{service}.pid"))
+    }
+
     /// Keys of the message queues of the run that is going on.
     pub fn remains(&self) -> PathBuf {
         self.top.join("remains")

@@ -8,8 +8,10 @@ mod claim;
 mod layout;
 mod look;
 mod remains;
+mod service;
 
 pub use claim::{Claim, Intent, Marker};
 pub use layout::Layout;
 pub use look::{Holder, Holds, Look, Sizes};
 pub use remains::Remains;
+pub use service::{ServiceClaim, is_service_alive};

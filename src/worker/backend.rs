@@ -16,11 +16,11 @@ const GONE_WITHIN: Duration = Duration::from_secs(600);
 const TERMINATE: &str = include_str!("sql/terminate_backend.sql");
 const TERMINATE_TOOL: &str = include_str!("sql/terminate_tool.sql");
 
-/// Ends these backends on their servers and waits until they are gone. Blocks.
+/// Ends these backends on their servers, source and target, and waits until they are gone; those of a
+/// side that the command does without are left alone. Blocks.
 pub fn end_backends(
     leaf: &Leaf<'_>,
-    source: &Link,
-    target: &Link,
+    (source, target): (Option<&Link>, Option<&Link>),
     backends: &[Backends],
 ) -> Result<()> {
     let of_source: Vec<&BackendId> = backends.iter().filter_map(|b| b.source.as_ref()).collect();
@@ -29,10 +29,10 @@ pub fn end_backends(
     end_on(leaf, target, &of_target)
 }
 
-fn end_on(leaf: &Leaf<'_>, link: &Link, backends: &[&BackendId]) -> Result<()> {
-    if backends.is_empty() {
+fn end_on(leaf: &Leaf<'_>, link: Option<&Link>, backends: &[&BackendId]) -> Result<()> {
+    let Some(link) = link.filter(|_| !backends.is_empty()) else {
         return Ok(());
-    }
+    };
     let pids: Vec<i32> = backends.iter().map(|backend| backend.pid).collect();
     let starts: Vec<String> = backends
         .iter()

@@ -11,7 +11,7 @@ pub use turn::Worker;
 
 use crate::catalog::Run;
 use crate::catalog::unit::Kind;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::{Canceller, Link};
 use crate::queue::{Bell, Message};
 use crate::supervisor::Leaf;
@@ -76,10 +76,10 @@ impl Bells {
 /// Plain data that a worker gets from the supervisor; it may cross a fork.
 #[derive(Clone, Debug)]
 pub struct Means {
-    /// How to connect to the source.
-    pub source: Link,
-    /// How to connect to the target.
-    pub target: Link,
+    /// How to connect to the source; `None`: the command does without it.
+    pub source: Option<Link>,
+    /// How to connect to the target; `None`: the command does without it.
+    pub target: Option<Link>,
     /// The work directory.
     pub layout: Layout,
     /// This run.
@@ -94,4 +94,18 @@ pub struct Means {
     pub encoding: String,
     /// Bells.
     pub bells: Bells,
+}
+
+impl Means {
+    /// How to connect to the source. Errors: a command that does without it ([`Error::internal`]).
+    pub fn source(&self) -> Result<&Link> {
+        let missing = || Error::internal("this command has no source");
+        self.source.as_ref().ok_or_else(missing)
+    }
+
+    /// How to connect to the target. Errors: a command that does without it ([`Error::internal`]).
+    pub fn target(&self) -> Result<&Link> {
+        let missing = || Error::internal("this command has no target");
+        self.target.as_ref().ok_or_else(missing)
+    }
 }

@@ -213,7 +213,8 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
         if left == Backends::default() {
             return Ok(());
         }
-        backend::end_backends(self.leaf, &self.means.source, &self.means.target, &[left])?;
+        let (source, target) = (self.means.source.as_ref(), self.means.target.as_ref());
+        backend::end_backends(self.leaf, (source, target), &[left])?;
         self.activity
             .set_backends(self.ledger.connection(), &Backends::default())
     }

@@ -7,11 +7,11 @@ create table setup (
     uuid              text not null,             -- of this work directory; names our rows on the target
     source_uri        text not null,             -- without secrets
     target_uri        text not null,
-    source_identity   text not null,             -- system_identifier/database oid
+    source_identity   text not null,             -- system_identifier/database oid; empty: not known yet
     target_identity   text not null,
     source_version    integer not null,          -- server_version_num
     target_version    integer not null,
-    split_bytes       integer not null,          -- 0: never split
+    split_bytes       integer not null,          -- 0: never split; -1: no command has said yet
     split_max_parts   integer not null,          -- 0: no limit
     options           text not null,             -- JSON: options that a resumed run must repeat
     filters           text not null default ''   -- the rules in one spelling, one a line; empty: none

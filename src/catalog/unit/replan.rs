@@ -42,16 +42,25 @@ pub fn replan_as_whole(connection: &Connection, unit: &Unit) -> Result<Vec<(Kind
     advance(connection, unit.table_oid)
 }
 
-/// Split tables of which some units are not done: name and oid.
-pub fn unfinished_split_tables(connection: &Connection) -> Result<Vec<(Oid, String)>> {
+/// Split tables of which some units are not done: name and oid. With a snapshot, only those of which
+/// some part was read with another one.
+pub fn unfinished_split_tables(
+    connection: &Connection,
+    snapshot: Option<&str>,
+) -> Result<Vec<(Oid, String)>> {
     let read = || -> rusqlite::Result<Vec<(Oid, String)>> {
         connection
             .prepare(
                 "select oid, qname from s_table t
                   where exists (select 1 from unit u where u.table_oid = t.oid and u.kind = 'copy'
-                                   and u.object <> 0 and u.state not in ('done', 'skipped'))",
+                                   and u.object <> 0 and u.state not in ('done', 'skipped'))
+                    and (?1 is null or exists
+                         (select 1 from unit u left join run r on r.id = u.run_id
+                           where u.table_oid = t.oid and u.kind = 'copy' and u.object <> 0
+                             and u.state = 'done'
+                             and coalesce(u.snapshot, r.snapshot, '') <> ?1))",
             )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map([snapshot], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
     };
     read().map_err(|error| sqlite_error("read", &error))

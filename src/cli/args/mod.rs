@@ -9,6 +9,7 @@ pub(super) mod clone;
 pub(super) mod compare;
 mod globals;
 pub(super) mod list;
+pub(super) mod steps;
 pub(super) mod stream;
 pub(super) mod value;
 
@@ -16,24 +17,12 @@ pub(super) use check::{CheckArgs, PluginArg};
 pub(super) use clone::{CloneArgs, ConnectionArgs};
 pub(super) use globals::{Globals, LogFormat, LogLevel};
 pub(super) use list::{DirArgs, ListCommand};
+pub(super) use steps::{StepArgs, StepCommand, StepRun};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Top commands that exist and cannot be used yet.
-pub(super) const NOT_YET: [&str; 5] = ["follow", "snapshot", "dump", "restore", "cutover"];
-
-/// Commands below `copy` that exist and cannot be used yet.
-pub(super) const COPY_NOT_YET: [&str; 9] = [
-    "roles",
-    "extensions",
-    "schema",
-    "data",
-    "table-data",
-    "blobs",
-    "sequences",
-    "indexes",
-    "constraints",
-];
+pub(super) const NOT_YET: [&str; 2] = ["follow", "cutover"];
 
 /// Commands below `list` that exist and cannot be used yet.
 pub(super) const LIST_NOT_YET: [&str; 0] = [];
@@ -112,6 +101,9 @@ pub(super) enum Command {
     /// Print what a work directory holds, and how to go on
     #[command(help_template = HELP_TEMPLATE)]
     Status(DirArgs),
+    /// One of the commands that do a clone step by step.
+    #[command(skip)]
+    Step(Box<StepArgs>),
     /// Print the version
     #[command(help_template = HELP_TEMPLATE)]
     Version,
@@ -167,9 +159,8 @@ pub(super) struct PingArgs {
 
 /// The whole tree, with the commands that cannot be used yet as hidden ones.
 pub(super) fn tree() -> clap::Command {
-    Root::command()
+    steps::add_to(Root::command())
         .subcommands(NOT_YET.map(refused))
-        .mut_subcommand("copy", |copy| copy.subcommands(COPY_NOT_YET.map(refused)))
         .mut_subcommand("list", |list| list.subcommands(LIST_NOT_YET.map(refused)))
         .mut_subcommand("stream", |stream| {
             stream.subcommands(STREAM_NOT_YET.map(refused))

@@ -8,7 +8,7 @@ use super::super::resolve::{self, Resolved, Surroundings};
 use super::super::{Call, CloneSettings, announce, output};
 use crate::catalog::{Ledger, PastRun, Run};
 use crate::error::{Error, Kind, Result};
-use crate::report::{Outcome, Summary, Together};
+use crate::report::{Outcome, Summary, Together, Workers};
 use crate::workdir::Layout;
 
 /// Runs the command. Errors: those of the settings, of the clone, of printing.
@@ -58,9 +58,9 @@ fn reached_the_end(settings: &CloneSettings, error: Option<&Error>) -> bool {
     }
 }
 
-fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> {
-    let layout = Layout::new(settings.dir.clone());
-    let workers = crate::report::Workers {
+/// How many workers of each kind there were.
+pub(super) fn workers(settings: &CloneSettings) -> Workers {
+    Workers {
         table: settings.table_jobs,
         index: settings.index_jobs,
         restore: settings.restore_jobs,
@@ -70,9 +70,16 @@ fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> 
         } else {
             settings.table_jobs
         },
-    };
+    }
+}
+
+fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> {
+    let layout = Layout::new(settings.dir.clone());
     let read = |layout: &Layout| -> Result<Summary> {
-        Summary::read(&Ledger::open_read_only(&layout.ledger())?, workers)
+        Summary::read(
+            &Ledger::open_read_only(&layout.ledger())?,
+            workers(settings),
+        )
     };
     let summary = read(&layout)?;
     let outcome = if error.is_some() {

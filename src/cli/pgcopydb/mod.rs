@@ -13,6 +13,7 @@ mod list_progress;
 pub(super) mod ping;
 mod sentinel;
 pub(super) mod status;
+pub(super) mod steps;
 pub(super) mod stream;
 pub(super) mod version;
 mod work_dir;

@@ -36,6 +36,18 @@ pub(in crate::cli) fn connections(
     args: &ConnectionArgs,
     environment: &Environment,
 ) -> Result<Connections> {
+    match sides(args, environment, (true, true))? {
+        (Some(source), Some(target)) => Ok(Connections { source, target }),
+        (source, target) => Err(missing(source.is_none(), target.is_none())),
+    }
+}
+
+/// Finds the connection strings of the sides that a command takes, source and target.
+pub(super) fn sides(
+    args: &ConnectionArgs,
+    environment: &Environment,
+    (with_source, with_target): (bool, bool),
+) -> Result<(Option<String>, Option<String>)> {
     let source = Given {
         text: args.source.as_ref(),
         file: args.source_file.as_ref(),
@@ -48,11 +60,20 @@ pub(in crate::cli) fn connections(
         variable: "PGCOPYDB_TARGET_PGURI",
         file_variable: "PGCOPYDB_TARGET_PGURI_FILE",
     };
-    let (source, target) = (one(&source, environment)?, one(&target, environment)?);
-    match (source, target) {
-        (Some(source), Some(target)) => Ok(Connections { source, target }),
-        (source, target) => Err(missing(source.is_none(), target.is_none())),
-    }
+    let find = |is_taken: bool, given: &Given<'_>| {
+        if is_taken {
+            one(given, environment)
+        } else {
+            Ok(None)
+        }
+    };
+    Ok((find(with_source, &source)?, find(with_target, &target)?))
+}
+
+/// The error for one side that a command cannot do without.
+pub(super) fn missing_side(option: &str, variable: &str) -> Error {
+    Error::bad_args(format!("Option {option} is mandatory"))
+        .hint(format!("Give the option, or set {variable}."))
 }
 
 /// The connection string of a command that needs the source alone. Errors (`BadArgs`): it is missing, or

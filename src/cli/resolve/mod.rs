@@ -11,11 +11,11 @@ pub(super) mod follow;
 mod list;
 mod pick;
 
-use super::args::CloneArgs;
 use super::args::clone::FormatArg;
 use super::args::value;
+use super::args::{CloneArgs, StepArgs, StepCommand, StepRun};
 use super::environment::Environment;
-use crate::clone::{CloneSettings, FormatChoice, Switches};
+use crate::clone::{CloneSettings, FormatChoice, Goal, Switches};
 use crate::error::{Error, Result};
 use crate::filter::Rules;
 use crate::workdir::Intent;
@@ -58,14 +58,74 @@ pub(super) struct Resolved {
 
 /// Resolves the settings of a clone. Errors are of kind `BadArgs`.
 pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resolved> {
+    resolve(args, None, around)
+}
+
+/// Resolves the settings of a command that does some parts of a clone, or of another one that takes
+/// some of its options. Errors are of kind `BadArgs`.
+pub(super) fn step(step: &StepArgs, around: &Surroundings<'_>) -> Result<Resolved> {
+    let mut resolved = resolve(&step.args, Some(step.command), around)?;
+    let path = step.command.path();
+    let warn = |option: &String| format!("Option {option} has no effect in pgcopydb {path}");
+    resolved
+        .warnings
+        .extend(step.without_effect.iter().map(warn));
+    Ok(resolved)
+}
+
+/// Both connection strings, of a command that may do without one: empty then.
+fn both_sides(
+    args: &CloneArgs,
+    command: Option<&StepCommand>,
+    environment: &Environment,
+) -> Result<Connections> {
+    let Some(command) = command else {
+        return connections(&args.connections, environment);
+    };
+    if command.needs("source") && command.needs("target") {
+        return connections(&args.connections, environment);
+    }
+    let taken = (command.takes("source"), command.takes("target"));
+    let (source, target) = connection::sides(&args.connections, environment, taken)?;
+    let missing = [
+        ("source", "PGCOPYDB_SOURCE_PGURI", source.is_none()),
+        ("target", "PGCOPYDB_TARGET_PGURI", target.is_none()),
+    ];
+    for (side, variable, is_missing) in missing {
+        if is_missing && command.needs(side) {
+            return Err(connection::missing_side(&format!("--{side}"), variable));
+        }
+    }
+    Ok(Connections {
+        source: source.unwrap_or_default(),
+        target: target.unwrap_or_default(),
+    })
+}
+
+fn resolve(
+    args: &CloneArgs,
+    command: Option<&StepCommand>,
+    around: &Surroundings<'_>,
+) -> Result<Resolved> {
+    let takes = |option: &str| command.is_none_or(|command| command.takes(option));
+    let goal = match command.map(|command| command.run) {
+        Some(StepRun::Goal(goal)) => goal,
+        // The list of an archive is that of both sections.
+        Some(StepRun::ParseList) => Goal::RestoreSchema,
+        Some(StepRun::Snapshot) | None => Goal::Clone,
+    };
     if let Some(option) = args.not_yet.first_given() {
+        let path = command.map_or_else(|| "clone".to_owned(), StepCommand::path);
         return Err(Error::bad_args(format!(
-            "option {option} is not supported yet by pgcopydb clone"
+            "option {option} is not supported yet by pgcopydb {path}"
         ))
         .hint("Leave it out: this version copies one whole database, once."));
     }
-    let mut picker = Picker::new(around.environment);
-    let jobs = jobs(args, &mut picker)?;
+    let mut picker = Picker::limited(around.environment, &takes);
+    let mut jobs = jobs(args, &mut picker)?;
+    if !takes("--index-jobs") {
+        jobs.index = jobs.restore;
+    }
     let split_bytes = picker.value(
         "--split-tables-larger-than",
         Some("PGCOPYDB_SPLIT_TABLES_LARGER_THAN"),
@@ -89,8 +149,9 @@ pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resol
         "PGCOPYDB_SNAPSHOT",
         args.run.snapshot.as_deref(),
     );
-    let Connections { source, target } = connections(&args.connections, around.environment)?;
+    let Connections { source, target } = both_sides(args, command, around.environment)?;
     let settings = CloneSettings {
+        goal,
         source,
         target,
         dir: args
@@ -114,7 +175,7 @@ pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resol
     };
     check_requirements(&settings)?;
     check_all_databases(&settings)?;
-    let warnings = warnings(&settings);
+    let warnings = warnings(&settings, &takes);
     Ok(Resolved {
         settings,
         choices: picker.choices,
@@ -287,7 +348,7 @@ fn filters(path: Option<&Path>, skip_extensions: bool) -> Result<Option<Rules>> 
 }
 
 /// What was given and has no effect.
-fn warnings(settings: &CloneSettings) -> Vec<String> {
+fn warnings(settings: &CloneSettings, takes: &dyn Fn(&str) -> bool) -> Vec<String> {
     let switches = &settings.switches;
     let cases = [
         (
@@ -307,7 +368,7 @@ fn warnings(settings: &CloneSettings) -> Vec<String> {
             "Option --requirements has no effect, per --skip-extensions",
         ),
         (
-            switches.no_role_passwords && !switches.roles,
+            switches.no_role_passwords && !switches.roles && takes("--roles"),
             "Option --no-role-passwords has no effect without --roles",
         ),
     ];

@@ -45,15 +45,23 @@ pub(in crate::cli) fn bad_variable(name: &str, text: &str, accepted: &str) -> Er
 /// Picks settings and remembers where they came from.
 pub(super) struct Picker<'a> {
     environment: &'a Environment,
+    /// Options that the command has: variables of others do not concern it.
+    takes: &'a dyn Fn(&str) -> bool,
     /// What was picked so far.
     pub(super) choices: Vec<Choice>,
 }
 
 impl<'a> Picker<'a> {
-    /// A picker that has picked nothing.
+    /// A picker that has picked nothing, for a command that has every option it is asked for.
     pub(super) fn new(environment: &'a Environment) -> Self {
+        Self::limited(environment, &|_| true)
+    }
+
+    /// The same, for a command that has these options only.
+    pub(super) fn limited(environment: &'a Environment, takes: &'a dyn Fn(&str) -> bool) -> Self {
         Self {
             environment,
+            takes,
             choices: Vec::new(),
         }
     }
@@ -67,6 +75,7 @@ impl<'a> Picker<'a> {
         parse: fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>> {
         let mut found = None;
+        let variable = variable.filter(|_| (self.takes)(option));
         if let Some(name) = variable
             && let Some(text) = self.environment.get(name)
         {
@@ -102,6 +111,7 @@ impl<'a> Picker<'a> {
     ) -> Option<String> {
         let (text, origin) = match given {
             Some(text) => (text.to_owned(), Origin::CommandLine),
+            None if !(self.takes)(option) => return None,
             None => (
                 self.environment.get(variable)?,
                 Origin::Environment(variable),

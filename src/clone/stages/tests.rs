@@ -4,6 +4,7 @@ use super::*;
 
 fn choices() -> Choices {
     Choices {
+        goal: Goal::Clone,
         table_jobs: 2,
         index_jobs: 2,
         blob_jobs: 2,
@@ -231,4 +232,107 @@ fn without_consistency_only_parts_get_a_snapshot() {
     };
     let orders = stages.on(Event::Report(Role::Snapshot, 1, id));
     assert!(spawned(&orders).contains(&(Role::Copy, 2, false)));
+}
+
+/// Drives a command's machine with work for one worker of each kind; the roles in the order in which
+/// they were started.
+fn course(goal: Goal) -> Vec<Role> {
+    let mut stages = Stages::new(Choices { goal, ..choices() });
+    let mut course = Vec::new();
+    let mut waiting = spawned(&stages.on(Event::Start));
+    while !waiting.is_empty() {
+        let (role, number, _) = waiting.remove(0);
+        course.push(role);
+        let report = match role {
+            Role::Snapshot => {
+                let id = "1-1".to_owned();
+                waiting.extend(spawned(&stages.on(Event::Report(
+                    role,
+                    number,
+                    Report::Snapshot { id },
+                ))));
+                continue;
+            }
+            Role::PreData | Role::Plan => Some(left(goal)),
+            _ => None,
+        };
+        if let Some(report) = report {
+            stages.on(Event::Report(role, number, report));
+        }
+        waiting.extend(spawned(&stages.on(Event::Ended(role, number, End::Done))));
+    }
+    assert!(stages.failure().is_none());
+    course
+}
+
+/// One unit of each kind that the command is for.
+fn left(goal: Goal) -> Report {
+    let one = |does: bool| u64::from(does);
+    Report::Planned {
+        copies: one(goal.has(Part::TableData)),
+        parts: 0,
+        builds: one(goal.builds()),
+        vacuums: one(goal.vacuums()),
+        blobs: one(goal.has(Part::Blobs)),
+        extensions: one(goal.copies_extensions()),
+        fresh: false,
+    }
+}
+
+#[test]
+fn each_command_starts_the_processes_that_it_needs_and_no_others() {
+    use Role::{
+        Blob, Copy, Dump, Extension, Fetch, Finish, Index, Plan, PostData, PreData, Prepare, Roles,
+        Sequence, Snapshot, Vacuum,
+    };
+    let cases: [(Goal, &[Role]); 13] = [
+        (Goal::CopyRoles, &[Prepare, Roles]),
+        (Goal::RestoreRoles, &[Prepare, Roles]),
+        (Goal::DumpSchema, &[Prepare, Snapshot, Fetch, Dump]),
+        (Goal::RestorePreData, &[Prepare, PreData]),
+        (
+            Goal::CopyExtensions,
+            &[Prepare, Snapshot, Fetch, Plan, Extension, Finish],
+        ),
+        (
+            Goal::CopyTableData,
+            &[Prepare, Snapshot, Fetch, Plan, Copy, Finish],
+        ),
+        (
+            Goal::CopyBlobs,
+            &[Prepare, Snapshot, Fetch, Plan, Blob, Finish],
+        ),
+        (
+            Goal::CopySequences,
+            &[Prepare, Snapshot, Fetch, Plan, Sequence, Finish],
+        ),
+        (
+            Goal::CopyIndexes,
+            &[Prepare, Snapshot, Fetch, Dump, Plan, Index, Finish],
+        ),
+        (
+            Goal::CopyConstraints,
+            &[Prepare, Snapshot, Fetch, Dump, Plan, Index, Finish],
+        ),
+        (
+            Goal::CopyData,
+            &[
+                Prepare, Snapshot, Fetch, Dump, Plan, Copy, Index, Blob, Sequence, Extension,
+                Vacuum, Finish,
+            ],
+        ),
+        (
+            Goal::RestorePostData,
+            &[Prepare, Plan, Index, Vacuum, PostData],
+        ),
+        (
+            Goal::CopySchema,
+            &[
+                Prepare, Snapshot, Fetch, Dump, PreData, Index, Vacuum, PostData,
+            ],
+        ),
+    ];
+    for (goal, expected) in cases {
+        assert_eq!(course(goal), expected, "{goal:?}");
+    }
 }
