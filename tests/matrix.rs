@@ -12,24 +12,12 @@ const MATRIX: &str = include_str!("data/cli-matrix.tsv");
 /// Commands that are refused as a whole for now.
 const COMMANDS_LATER: &[&str] = &[
     "follow",
-    "snapshot",
     "cutover",
     "stream prefetch",
     "stream catchup",
     "stream replay",
     "stream transform",
     "stream apply",
-    "copy roles",
-    "copy extensions",
-    "copy schema",
-    "copy data",
-    "copy table-data",
-    "copy blobs",
-    "copy sequences",
-    "copy indexes",
-    "copy constraints",
-    "dump",
-    "restore",
 ];
 
 /// Options that are refused by name for now: those of following.
@@ -56,6 +44,8 @@ const PAIRS_LATER: &[(&str, &str)] = &[
     ("compare data", "--filters"),
     // A clone takes it.
     ("check", "--all-databases"),
+    // They would choose what is followed.
+    ("snapshot", "--filters"),
 ];
 
 struct Row {

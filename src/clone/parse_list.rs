@@ -71,6 +71,11 @@ pub fn parse_list(
     let setup = Setup::read(&ledger)?;
     let stored = setup.as_ref().map_or("", |setup| setup.options.as_str());
     settings.adopt(stored);
+    let filters = setup.as_ref().map_or("", |setup| setup.filters.as_str());
+    if settings.filters.is_some() && settings.canonical_filters() != filters {
+        return Err(Error::bad_state("the schema was dumped with other filters")
+            .hint("Leave --filters out, or dump it again: pgcopydb dump schema --restart."));
+    }
     let side = |text: &str, side| match text {
         "" => Ok(None),
         text => super::connection(text, env, side).map(Some),

@@ -22,6 +22,9 @@ pub(in crate::cli) fn run(step: &StepArgs, call: &Call<'_>) -> Result<()> {
                 .hint(format!("Try \"pgcopydb {path} --help\".")),
         );
     }
+    for option in &step.without_effect {
+        log::warn!("Option {option} has no effect in pgcopydb {path}");
+    }
     if let (StepRun::ParseList, Some(file)) = (step.command.run, &step.file) {
         return output::to_stdout(&list_archive(file)?);
     }

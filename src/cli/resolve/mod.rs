@@ -64,13 +64,7 @@ pub(super) fn clone(args: &CloneArgs, around: &Surroundings<'_>) -> Result<Resol
 /// Resolves the settings of a command that does some parts of a clone, or of another one that takes
 /// some of its options. Errors are of kind `BadArgs`.
 pub(super) fn step(step: &StepArgs, around: &Surroundings<'_>) -> Result<Resolved> {
-    let mut resolved = resolve(&step.args, Some(step.command), around)?;
-    let path = step.command.path();
-    let warn = |option: &String| format!("Option {option} has no effect in pgcopydb {path}");
-    resolved
-        .warnings
-        .extend(step.without_effect.iter().map(warn));
-    Ok(resolved)
+    resolve(&step.args, Some(step.command), around)
 }
 
 /// Both connection strings, of a command that may do without one: empty then.
@@ -114,7 +108,9 @@ fn resolve(
         Some(StepRun::ParseList) => Goal::RestoreSchema,
         Some(StepRun::Snapshot) | None => Goal::Clone,
     };
-    if let Some(option) = args.not_yet.first_given() {
+    let is_snapshot = command.is_some_and(|command| command.run == StepRun::Snapshot);
+    let filters_later = (is_snapshot && args.what.filters.is_some()).then_some("--filters");
+    if let Some(option) = args.not_yet.first_given().or(filters_later) {
         let path = command.map_or_else(|| "clone".to_owned(), StepCommand::path);
         return Err(Error::bad_args(format!(
             "option {option} is not supported yet by pgcopydb {path}"
