@@ -18,6 +18,7 @@ mod compare;
 mod drift;
 mod filters;
 mod filters_random;
+mod follow_apply;
 mod follow_receive;
 mod follow_setup;
 mod list;

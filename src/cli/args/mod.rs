@@ -11,6 +11,7 @@ mod globals;
 pub(super) mod list;
 pub(super) mod steps;
 pub(super) mod stream;
+pub(super) mod stream_apply;
 pub(super) mod value;
 
 pub(super) use check::{CheckArgs, PluginArg};
@@ -28,8 +29,7 @@ pub(super) const NOT_YET: [&str; 2] = ["follow", "cutover"];
 pub(super) const LIST_NOT_YET: [&str; 0] = [];
 
 /// Commands below `stream` that exist and cannot be used yet.
-pub(super) const STREAM_NOT_YET: [&str; 5] =
-    ["prefetch", "catchup", "replay", "transform", "apply"];
+pub(super) const STREAM_NOT_YET: [&str; 2] = ["prefetch", "replay"];
 
 /// Layout of every help text, in front of which the command's path is put: two lines, then options.
 const HELP_TEMPLATE: &str = "{about}\nusage: {usage}\n\n{all-args}\n";

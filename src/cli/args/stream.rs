@@ -18,6 +18,15 @@ pub(in crate::cli) enum StreamCommand {
     /// Receive the changes of the source into files
     #[command(help_template = super::HELP_TEMPLATE)]
     Receive(Box<ReceiveArgs>),
+    /// Make SQL of received changes
+    #[command(help_template = super::HELP_TEMPLATE)]
+    Transform(Box<super::stream_apply::TransformArgs>),
+    /// Apply an SQL file of changes to the target
+    #[command(help_template = super::HELP_TEMPLATE)]
+    Apply(Box<super::stream_apply::ApplyArgs>),
+    /// Apply all received changes to the target
+    #[command(help_template = super::HELP_TEMPLATE)]
+    Catchup(Box<super::stream_apply::CatchupArgs>),
     /// Remove files of changes that are applied
     #[command(help_template = super::HELP_TEMPLATE)]
     Prune(PruneArgs),

@@ -15,5 +15,6 @@ mod sentinel;
 pub(super) mod status;
 pub(super) mod steps;
 pub(super) mod stream;
+pub(super) mod stream_apply;
 pub(super) mod version;
 mod work_dir;

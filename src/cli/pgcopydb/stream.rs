@@ -7,7 +7,7 @@ use super::super::args::stream::{
 };
 use super::super::resolve::follow::{self as resolve, NAME_DEFAULT};
 use super::super::{Call, announce, output};
-use super::sentinel;
+use super::{sentinel, stream_apply};
 use crate::catalog::{CdcSetup, Ledger};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, Result};
@@ -40,6 +40,9 @@ pub(in crate::cli) fn run(command: &StreamCommand, call: &Call<'_>) -> Result<()
         StreamCommand::Setup(args) => run_setup(args, call),
         StreamCommand::Cleanup(args) => run_cleanup(args, call),
         StreamCommand::Receive(args) => run_receive(args, call),
+        StreamCommand::Transform(args) => stream_apply::run_transform(args, call),
+        StreamCommand::Apply(args) => stream_apply::run_apply(args, call),
+        StreamCommand::Catchup(args) => stream_apply::run_catchup(args, call),
         StreamCommand::Prune(args) => run_prune(args, call),
         StreamCommand::Sentinel { command } => sentinel::run(command.as_ref(), call),
     }
@@ -146,7 +149,11 @@ fn run_cleanup(args: &CleanupArgs, call: &Call<'_>) -> Result<()> {
 }
 
 /// Refuses options that contradict what was recorded at setup.
-fn check_recorded(args: &PluginArgs, cdc: &CdcDir, call: &Call<'_>) -> Result<()> {
+pub(in crate::cli) fn check_recorded(
+    args: &PluginArgs,
+    cdc: &CdcDir,
+    call: &Call<'_>,
+) -> Result<()> {
     let Some(file) = cdc.read_slot()? else {
         return Ok(());
     };

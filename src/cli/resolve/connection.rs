@@ -95,6 +95,24 @@ pub(in crate::cli) fn source_only(
     })
 }
 
+/// The same for the target.
+pub(in crate::cli) fn target_only(
+    text: Option<&String>,
+    file: Option<&PathBuf>,
+    environment: &Environment,
+) -> Result<String> {
+    let given = Given {
+        text,
+        file,
+        variable: "PGCOPYDB_TARGET_PGURI",
+        file_variable: "PGCOPYDB_TARGET_PGURI_FILE",
+    };
+    one(&given, environment)?.ok_or_else(|| {
+        Error::bad_args("Option --target is mandatory")
+            .hint("Give the option, or set PGCOPYDB_TARGET_PGURI.")
+    })
+}
+
 fn missing(source: bool, target: bool) -> Error {
     let variables: Vec<&str> = [
         (source, "PGCOPYDB_SOURCE_PGURI"),

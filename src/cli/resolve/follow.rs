@@ -3,9 +3,10 @@
 //! Runs in the main program. Reads the environment and what an earlier command left.
 
 use super::super::args::stream::{PluginArgs, SourceArgs};
+use super::super::args::stream_apply::TargetArgs;
 use super::super::args::{ConnectionArgs, value};
 use super::super::environment::Environment;
-use super::connection::{connections, source_only};
+use super::connection::{connections, source_only, target_only};
 use super::{bad_variable, default_dir};
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Result};
@@ -57,6 +58,33 @@ pub(in crate::cli) fn source_of(args: &SourceArgs, environment: &Environment) ->
         "--source",
         environment,
     )
+}
+
+/// The connection string of the target, with its secrets.
+pub(in crate::cli) fn target_of(args: &TargetArgs, environment: &Environment) -> Result<String> {
+    let text = target_only(args.target.as_ref(), args.target_file.as_ref(), environment)?;
+    parsed(&text, "--target", environment)?;
+    Ok(text)
+}
+
+/// The same, for a command that is given both.
+pub(in crate::cli) fn target_text(
+    args: &ConnectionArgs,
+    environment: &Environment,
+) -> Result<String> {
+    both_of(args, environment)?;
+    Ok(connections(args, environment)?.target)
+}
+
+/// Whether the variable asks for updates that change nothing.
+pub(in crate::cli) fn replay_no_op_updates(environment: &Environment) -> Result<bool> {
+    const NAME: &str = "PGCOPYDB_REPLAY_NO_OP_UPDATES";
+    match environment.get(NAME).filter(|text| !text.is_empty()) {
+        Some(text) => {
+            value::boolean(&text).map_err(|accepted| bad_variable(NAME, &text, &accepted))
+        }
+        None => Ok(false),
+    }
 }
 
 /// Both connection strings.
