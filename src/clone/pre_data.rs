@@ -171,7 +171,7 @@ fn restore(
         switches,
         target::list_namespaces(&mut target.client)?,
     )?;
-    if !input.settings.switches.no_owner && !input.prepared.target.role.is_superuser {
+    if !input.settings.switches.no_owner && !input.prepared.target()?.role.is_superuser {
         facts.public_stays = keep_public(ledger, target, run, &facts)?;
     }
     facts.foreign_extensions = target::list_foreign_extensions(&mut target.client)?;
