@@ -21,6 +21,7 @@ mod filters_random;
 mod follow_apply;
 mod follow_receive;
 mod follow_setup;
+mod held;
 mod list;
 mod looking;
 mod lost;

@@ -43,7 +43,7 @@ const SOURCE: &str = "
 
 impl Pair {
     /// The words of a command with the sides that it takes.
-    fn step(&self, work: &WorkDir, command: &str, more: &[&str]) -> Vec<String> {
+    pub fn step(&self, work: &WorkDir, command: &str, more: &[&str]) -> Vec<String> {
         let mut words: Vec<String> = command.split(' ').map(str::to_owned).collect();
         let group = words[0].clone();
         if group != "restore" {
@@ -57,19 +57,19 @@ impl Pair {
         words
     }
 
-    fn start_step(&self, work: &WorkDir, command: &str, more: &[&str]) -> Running {
+    pub fn start_step(&self, work: &WorkDir, command: &str, more: &[&str]) -> Running {
         let words = self.step(work, command, more);
         start(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Runs a command to its end.
-    fn does(&self, work: &WorkDir, command: &str, more: &[&str]) -> Output {
+    pub fn does(&self, work: &WorkDir, command: &str, more: &[&str]) -> Output {
         self.start_step(work, command, more).wait()
     }
 
     /// Runs the whole recipe.
     #[track_caller]
-    fn does_all(&self, work: &WorkDir, more: &[&str]) {
+    pub fn does_all(&self, work: &WorkDir, more: &[&str]) {
         for command in RECIPE {
             let takes_it = !command.starts_with("restore");
             let mut more = if takes_it { more.to_vec() } else { Vec::new() };
@@ -81,7 +81,7 @@ impl Pair {
     }
 
     /// Starts `pgcopydb snapshot` and waits for what it prints.
-    fn hold(&self, work: &WorkDir, more: &[&str]) -> (Running, String) {
+    pub fn hold(&self, work: &WorkDir, more: &[&str]) -> (Running, String) {
         let holder = self.start_step(work, "snapshot", more);
         let is_there = within(PATIENCE, || work.path().join("snapshot").exists());
         assert!(is_there, "no snapshot:\n{}", holder.said());
@@ -91,7 +91,7 @@ impl Pair {
 }
 
 /// Kills the whole tree of a run once a process of that title is at work, or the run has ended.
-fn kill_at(mut run: Running, title: &str) {
+pub fn kill_at(mut run: Running, title: &str) {
     within(PATIENCE, || {
         !run.children_named(title).is_empty() || run.children().is_empty()
     });
@@ -535,56 +535,6 @@ fn the_list_of_an_archive_is_printed_as_it_would_be_restored() {
     list(&["--target", &pair.target(), "--resume"])
         .exits(0)
         .says(&["--resume has no effect"]);
-}
-
-#[test]
-fn a_snapshot_is_held_once_in_a_directory_and_ends_well() {
-    let (pair, work) = (Pair::with("create table t (id integer)"), WorkDir::new());
-    let (holder, id) = pair.hold(&work, &["--json"]);
-    pair.does(&work, "snapshot", &[])
-        .exits(3)
-        .says(&[&holder.pid().to_string()]);
-    pair.clone(&work, &["--restart"]).exits(3);
-    // another snapshot than the directory's is refused
-    pair.does(&work, "dump schema", &["--snapshot", "00000003-0000FFFF-1"])
-        .exits(1)
-        .says(&[&id]);
-    holder.kill(SIGINT);
-    let output = holder.wait().exits(0);
-    let printed: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
-    assert_eq!(printed["snapshot"], id.as_str());
-    // one that was killed has left its file, and takes its snapshot along
-    let (holder, _) = pair.hold(&work, &[]);
-    kill_at(holder, "snapshot holder");
-    pair.does(&work, "snapshot", &[])
-        .exits(3)
-        .says(&["--resume", "--restart"]);
-    pair.does(&work, "snapshot", &["--resume"])
-        .exits(1)
-        .says(&["has ended", "--restart"]);
-    let (_holder, _) = pair.hold(&work, &["--restart"]);
-    pair.clone(&work, &[]).exits(0).says(&["Using snapshot"]);
-    pair.assert_equal();
-}
-
-#[test]
-fn a_snapshot_that_somebody_else_holds_is_read_with() {
-    let (pair, work) = (Pair::with("create table t (id integer)"), WorkDir::new());
-    let (holder, id) = pair.hold(&WorkDir::new(), &[]);
-    pair.in_source("create table late (id integer)");
-    pair.does(&work, "dump schema", &["--snapshot", &id])
-        .exits(0);
-    pair.does(&work, "restore pre-data", &["--snapshot", &id])
-        .exits(0)
-        .says(&["--snapshot has no effect"]);
-    assert_eq!(pair.in_target("select to_regclass('late') is null"), "t");
-    holder.kill(SIGTERM);
-    holder.wait().exits(0);
-    pair.does(&work, "copy table-data", &["--snapshot", &id])
-        .exits(6)
-        .says(&["has ended"]);
-    pair.does(&work, "copy table-data", &["--snapshot", &id, "--resume"])
-        .exits(1);
 }
 
 #[test]

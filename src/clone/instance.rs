@@ -10,6 +10,7 @@ use super::databases::{self, CreateWith, Database};
 use super::facts::{Prepared, Sides};
 use super::pre_data::PreDataInput;
 use super::prepare::{self, Connected, PrepareInput};
+use super::recorded;
 use super::{DrawProgress, one, roles};
 use crate::catalog::{Activity, Ledger, PastRun, Run, Setup};
 use crate::check::{self, Findings};
@@ -299,7 +300,7 @@ fn look(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     if !input.settings.switches.no_tablespaces {
         refuse_missing_tablespaces(&mut target, &databases)?;
     }
-    let setup = prepare::setup_of_clone(input, &source.facts, &target.facts);
+    let setup = recorded::setup_of_clone(input, &source.facts, &target.facts);
     let resumed = Setup::read(&ledger)?.filter(|_| Run::past(&ledger).ok() != Some(PastRun::None));
     if let Some(before) = &resumed {
         before.check_resumed(&setup)?;

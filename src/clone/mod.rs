@@ -25,6 +25,7 @@ mod pre_data;
 mod prepare;
 mod properties;
 mod read;
+mod recorded;
 mod requirements;
 mod roles;
 mod rows;
