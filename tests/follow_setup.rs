@@ -1,6 +1,6 @@
 //! What a follow leaves on both servers: setup, publications, sentinel, cleanup, what is refused.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -320,4 +320,45 @@ fn a_source_that_cannot_be_followed_is_refused_with_all_reasons() {
     ]);
     let left = follow.pair.in_source("select count(*) from pg_publication");
     assert_eq!(left, "0");
+}
+
+#[test]
+fn receiving_pauses_at_a_limit_and_goes_on_once_files_are_pruned() {
+    let follow = Follow::with("pgoutput", TABLE).unwrap();
+    let mut run = follow.start(&["--max-cdc-size", "200kB"]);
+    assert!(within(Duration::from_secs(10), || run
+        .said()
+        .contains("Resuming streaming")));
+    let insert = |n: u32| {
+        follow.pair.in_source(&format!(
+            "insert into t select i, repeat('x', 1000) from generate_series({n}000, {n}299) i; select pg_switch_wal()"
+        ))
+    };
+    insert(1);
+    insert(2);
+    assert!(within(Duration::from_secs(20), || run
+        .said()
+        .contains("pauses for want of room")));
+    let begun = Instant::now();
+    insert(3);
+    run.kill(Signal::SIGTERM);
+    run.wait_within(Duration::from_secs(10)).exits(0);
+    assert!(begun.elapsed() < Duration::from_secs(8));
+    assert!(follow.received().len() < 3);
+    // Applied, as apply would tell.
+    let applied = "update sentinel set replay_lsn = flush_lsn";
+    let set = std::process::Command::new("sqlite3")
+        .arg(follow.work.path().join("schema/source.db"))
+        .arg(applied)
+        .status();
+    if !set.is_ok_and(|status| status.success()) {
+        println!("skipped: there is no sqlite3 here");
+        return;
+    }
+    let before = follow.received();
+    follow.command(&["prune"], &[]).exits(0);
+    let kept = follow.received();
+    follow.receive_all();
+    let missing = 3 - before.len();
+    assert_eq!(follow.received().len(), kept.len() + missing);
 }

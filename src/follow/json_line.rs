@@ -306,6 +306,7 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
 
 /// Appends a JSON string with its quotes to a text.
 pub fn push_string(text: &str, out: &mut String) {
+    out.reserve(text.len() + 2);
     out.push('"');
     let mut copied = 0;
     for (at, byte) in text.bytes().enumerate() {

@@ -15,6 +15,8 @@ use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use std::time::{Duration, Instant};
 
+/// Longest silence in the middle of a long message.
+const PIECE_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for the socket to take what is sent.
 const SEND_LIMIT: Duration = Duration::from_secs(60);
 
@@ -70,9 +72,15 @@ impl CopyBoth {
             if self.ended {
                 return Ok(Read::End);
             }
-            if self.has_message()? {
-                let taken = self.session.link.message();
-                let (tag, body) = taken.map_err(|trouble| self.session.lost(&trouble))?;
+            let long = self.session.link.long_message(PIECE_LIMIT);
+            let long = long.map_err(|trouble| self.session.lost(&trouble))?;
+            if long.is_some() || self.has_message()? {
+                let (tag, body) = if let Some(message) = long {
+                    message
+                } else {
+                    let taken = self.session.link.message();
+                    taken.map_err(|trouble| self.session.lost(&trouble))?
+                };
                 if self.session.absorb(tag, &body)? {
                     continue;
                 }

@@ -391,6 +391,34 @@ impl Link {
         }
     }
 
+    /// Takes the next message when it is longer than the buffer at rest: its body is read where it
+    /// stays, so that it is in memory once. Waits up to `limit` for each piece; none when the next
+    /// message is short or its header has not been read.
+    pub(super) fn long_message(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<(u8, Vec<u8>)>, Trouble> {
+        let Some((tag, length)) = self.peek()? else {
+            return Ok(None);
+        };
+        if length <= INPUT_BYTES || length > 2 * MESSAGE_MAX {
+            return Ok(None);
+        }
+        self.consume(HEADER_BYTES);
+        // Only what arrives is touched.
+        let mut body = Vec::new();
+        body.reserve_exact(length);
+        while body.len() < length {
+            let count = self.unread().len().min(length - body.len());
+            body.extend_from_slice(self.unread().get(..count).unwrap_or_default());
+            self.consume(count);
+            if body.len() < length && !self.fill_within(limit)? {
+                return Err(Trouble::TimedOut);
+            }
+        }
+        Ok(Some((tag, body)))
+    }
+
     /// Takes one byte: the answer to `SSLRequest`, which is no message.
     pub(super) fn byte(&mut self) -> Result<u8, Trouble> {
         loop {

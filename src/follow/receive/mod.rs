@@ -12,6 +12,7 @@
 //! ```
 
 mod connect;
+mod line;
 mod outlet;
 mod recover;
 mod space;

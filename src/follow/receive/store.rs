@@ -5,11 +5,12 @@
 //! bounded by one message. After an error the store is to be dropped: what the files hold is then
 //! found out anew by `recover`.
 
+use super::line::{Facts, Line};
 use super::recover::Recovered;
 use super::timeline::Timelines;
 use crate::error::{Error, Kind, Result};
 use crate::follow::files::{CdcDir, SegmentName, trouble};
-use crate::follow::json_line::{Action, JsonLine, Message};
+use crate::follow::json_line::{Action, JsonLine};
 use crate::follow::txn_index::{Place, RECORD_BYTES, Record};
 use crate::units::Lsn;
 use std::borrow::Cow;
@@ -52,19 +53,6 @@ struct Held {
     commit_lsn: Lsn,
     commit_time: i64,
     line: Vec<u8>,
-}
-
-/// What a line is about beyond its text.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Facts {
-    /// The line's LSN.
-    pub(super) lsn: Lsn,
-    /// The transaction, 0 where it is not told.
-    pub(super) xid: u32,
-    /// Start of the commit record, unset where it is not told.
-    pub(super) commit_lsn: Lsn,
-    /// Time of the commit, 0 where it is not told.
-    pub(super) commit_time: i64,
 }
 
 /// The files of one stream.
@@ -203,8 +191,8 @@ impl Store {
         Ok(())
     }
 
-    /// A line inside of a transaction; `is_change` counts it.
-    pub(super) fn inside(&mut self, lsn: Lsn, line: &[u8], is_change: bool) -> Result<()> {
+    /// A line inside of a transaction, in two pieces; `is_change` counts it.
+    pub(super) fn inside(&mut self, lsn: Lsn, line: Line<'_>, is_change: bool) -> Result<()> {
         if let Some(held) = self.held.take() {
             let begin = self.put(held.lsn, &held.line)?;
             self.open = Some(Open {
@@ -222,9 +210,10 @@ impl Store {
                 format!("a change at {lsn} belongs to no transaction"),
             ));
         }
-        self.put(lsn, line)?;
+        let bytes = line.len();
+        self.put_line(lsn, line)?;
         if let Some(open) = &mut self.open {
-            open.bytes += line.len() as u64;
+            open.bytes += bytes as u64;
             open.changes = open.changes.saturating_add(u32::from(is_change));
         }
         Ok(())
@@ -348,6 +337,16 @@ impl Store {
 
     /// Writes a line into the file of its position. Gives the place of its first byte.
     fn put(&mut self, lsn: Lsn, line: &[u8]) -> Result<Place> {
+        self.put_line(
+            lsn,
+            Line {
+                head: line,
+                message: "",
+            },
+        )
+    }
+
+    fn put_line(&mut self, lsn: Lsn, line: Line<'_>) -> Result<Place> {
         self.floor = self.floor.max(lsn);
         let timeline = self.timelines.of(self.floor);
         let name = SegmentName::of(timeline, self.floor, self.segment_size);
@@ -370,14 +369,18 @@ impl Store {
             JsonLine::mark(Action::Rollback, Lsn::UNSET).write(&mut mark);
             self.append(&mark)?;
         }
-        let place = self.append(line)?;
+        let place = self.append(line.head)?;
+        if !line.message.is_empty() {
+            self.append(line.message.as_bytes())?;
+            self.append(b"}\n")?;
+        }
         self.last_line = Instant::now();
         Ok(place)
     }
 
     fn append(&mut self, line: &[u8]) -> Result<Place> {
         if self.buffer.len() + line.len() > BUFFER_BYTES {
-            self.flush()?;
+            self.write_out(&[])?;
         }
         let Some(current) = &mut self.current else {
             return Err(Error::internal("a line is written into no file"));
@@ -388,32 +391,37 @@ impl Store {
         };
         current.offset += line.len() as u64;
         self.data_changed = true;
-        self.buffer.extend_from_slice(line);
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.flush()?;
+        if line.len() >= BUFFER_BYTES {
+            self.write_out(line)?;
+        } else {
+            self.buffer.extend_from_slice(line);
         }
         Ok(place)
     }
 
-    /// Hands all lines to the system, so that readers see them.
+    /// Hands all lines to the system, so that readers see them. To be called between lines.
     pub(super) fn flush(&mut self) -> Result<()> {
-        if self.buffer.is_empty() {
+        self.write_out(&[])?;
+        self.written_bytes = self.current.as_ref().map_or(0, |current| current.offset);
+        Ok(())
+    }
+
+    /// Writes what is gathered, then `more`, which may be long and is not copied.
+    fn write_out(&mut self, more: &[u8]) -> Result<()> {
+        if self.buffer.is_empty() && more.is_empty() {
             return Ok(());
         }
         let Some(current) = &mut self.current else {
             return Err(Error::internal("lines are written into no file"));
         };
-        if let Err(error) = current.file.write_all(&self.buffer) {
+        let written = current.file.write_all(&self.buffer);
+        if let Err(error) = written.and_then(|()| current.file.write_all(more)) {
             let path = self.cdc.json_partial(current.name);
             // A torn line at the end is cut when the files are looked through again, in any case.
             let _best = current.file.set_len(self.written_bytes);
             return Err(self.failed("write", &path, &error));
         }
-        self.written_bytes = current.offset;
         self.buffer.clear();
-        if self.buffer.capacity() > 4 * BUFFER_BYTES {
-            self.buffer = Vec::with_capacity(BUFFER_BYTES);
-        }
         Ok(())
     }
 
@@ -545,28 +553,4 @@ impl Store {
             .and_then(|()| std::fs::rename(&temporary, &latest))
             .map_err(|error| self.failed("write", &latest, &error))
     }
-}
-
-/// Writes the line of a message. `message` is JSON.
-pub(super) fn line_of(
-    action: Action,
-    facts: Facts,
-    end_lsn: Option<Lsn>,
-    timestamp: &str,
-    message: &str,
-) -> Vec<u8> {
-    let is_begin = action == Action::Begin;
-    let mut line = Vec::with_capacity(message.len() + 160);
-    JsonLine {
-        action,
-        xid: facts.xid,
-        lsn: facts.lsn,
-        timestamp: Some(Cow::Borrowed(timestamp)),
-        commit_lsn: Some(facts.commit_lsn).filter(|lsn| is_begin && lsn.is_set()),
-        end_lsn: end_lsn.filter(|_| is_begin),
-        message: Message::Object(message),
-        join: None,
-    }
-    .write(&mut line);
-    line
 }

@@ -9,7 +9,8 @@
 //! r  i64 write  i64 flush  i64 apply  i64 time  u8 reply requested                   (to the server)
 //! ```
 
-use super::store::{Facts, Store, line_of};
+use super::line::{Facts, Line, head_of, line_of};
+use super::store::Store;
 use crate::error::{Error, Kind, Result};
 use crate::follow::decode::Decoder;
 use crate::follow::json_line::{Action, timestamp_text};
@@ -30,6 +31,8 @@ const WAIT: Duration = Duration::from_millis(100);
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// Where nothing else is written, a K line is so often.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+/// A buffer that grew larger is given back.
+const SCRATCH_BYTES: usize = 1 << 20;
 /// Microseconds from 1970 to 2000.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -347,20 +350,32 @@ impl<'a> Stream<'a> {
             _ => facts.xid,
         };
         let facts = Facts { xid, ..facts };
-        let line = line_of(
-            decoded.action,
-            facts,
-            decoded.end_lsn,
-            &timestamp,
-            &self.scratch,
-        );
+        let line = || {
+            line_of(
+                decoded.action,
+                facts,
+                decoded.end_lsn,
+                &timestamp,
+                &self.scratch,
+            )
+        };
         match decoded.action {
-            Action::Begin => self.store.begin(facts, line)?,
+            Action::Begin => self.store.begin(facts, line())?,
             Action::Commit => {
-                self.store.commit(facts, &line, &timestamp)?;
+                self.store.commit(facts, &line(), &timestamp)?;
                 self.idle_at = self.idle_at.max(start);
             }
-            action => self.store.inside(start, &line, action.is_change())?,
+            action => {
+                let head = head_of(action, facts, &timestamp);
+                let line = Line {
+                    head: &head,
+                    message: &self.scratch,
+                };
+                self.store.inside(start, line, action.is_change())?;
+            }
+        }
+        if self.scratch.capacity() > SCRATCH_BYTES {
+            self.scratch = String::new();
         }
         self.last_line = Instant::now();
         if endpos.is_set() && start == endpos {

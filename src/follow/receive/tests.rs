@@ -1,12 +1,20 @@
 //! Store and recovery together: what is written is found again, whatever is cut off.
 
+use super::line::{Facts, Line, line_of};
 use super::recover::{Recovered, recover};
-use super::store::{Facts, Store, line_of};
+use super::store::Store;
 use super::timeline::Timelines;
 use crate::follow::files::CdcDir;
 use crate::follow::json_line::{Action, JsonLine};
 use crate::follow::txn_index::TxnIndex;
 use crate::units::Lsn;
+
+fn whole(line: &[u8]) -> Line<'_> {
+    Line {
+        head: line,
+        message: "",
+    }
+}
 
 const SEGMENT: u64 = 1 << 20;
 
@@ -41,7 +49,7 @@ fn transaction(store: &mut Store, xid: u32, lsns: &[u64]) {
         .unwrap();
     for lsn in changes {
         store
-            .inside(Lsn(*lsn), &line(Action::Insert, *lsn), true)
+            .inside(Lsn(*lsn), whole(&line(Action::Insert, *lsn)), true)
             .unwrap();
     }
     store
@@ -193,7 +201,7 @@ fn a_closed_file_that_goes_on_is_copied_and_an_end_is_remembered() {
     transaction(&mut store, 1, &[5 * s + 10, 5 * s + 20]);
     let line = line_of(Action::Begin, facts(2, 5 * s + 30), None, "t", "\"x\"");
     store.begin(facts(2, 5 * s + 30), line.clone()).unwrap();
-    store.inside(Lsn(5 * s + 30), &line, true).unwrap();
+    store.inside(Lsn(5 * s + 30), whole(&line), true).unwrap();
     store.end(Lsn(5 * s + 25)).unwrap();
     store.close().unwrap();
     assert_eq!(actions(&cdc), "BICBBER");
@@ -218,8 +226,8 @@ fn a_file_that_ends_in_a_switch_is_never_written_again() {
     let s = SEGMENT;
     let line = line_of(Action::Begin, facts(2, 5 * s + 30), None, "t", "\"x\"");
     store.begin(facts(2, 5 * s + 30), line.clone()).unwrap();
-    store.inside(Lsn(5 * s + 30), &line, true).unwrap();
-    store.inside(Lsn(6 * s + 30), &line, true).unwrap();
+    store.inside(Lsn(5 * s + 30), whole(&line), true).unwrap();
+    store.inside(Lsn(6 * s + 30), whole(&line), true).unwrap();
     store.flush().unwrap();
     // The process died before it made the second file.
     std::fs::remove_file(cdc.json_partial(cdc.segments().unwrap()[1].name)).unwrap();
