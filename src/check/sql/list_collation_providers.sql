@@ -5,6 +5,7 @@ select c.collprovider::text as provider, min(format('%I.%I', n.nspname, c.collna
   from pg_catalog.pg_collation c
   join pg_catalog.pg_namespace n on n.oid = c.collnamespace
  where c.oid >= 16384 and n.nspname !~ '^pg_'
-    or exists (select 1 from pg_catalog.pg_attribute a where a.attcollation = c.oid and a.attrelid >= 16384)
+    -- read once and hashed: nothing indexes this column
+    or c.oid in (select a.attcollation from pg_catalog.pg_attribute a where a.attrelid >= 16384)
  group by 1
  order by 1
