@@ -10,10 +10,12 @@ pub mod clone;
 pub mod compare;
 pub mod conninfo;
 pub mod copy;
+pub mod datacopy;
 pub mod dump;
 pub mod error;
 pub mod extension;
 pub mod filter;
+pub mod fkey;
 pub mod follow;
 pub mod index;
 pub mod inspect;
@@ -33,7 +35,6 @@ pub mod workdir;
 pub mod worker;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs the program `pgcopydb`. First of all its arguments and secret variables leave the memory that
@@ -44,11 +45,9 @@ pub fn pgcopydb_main() -> ExitCode {
     cli::main(&arguments, secrets)
 }
 
-/// Runs the program `pgcopy`.
+/// Runs the program `pgcopy`, with the same care.
 pub fn pgcopy_main() -> ExitCode {
-    // A message that cannot be written has nowhere to be reported.
-    let _ignored = std::io::stderr().lock().write_all(
-        b"pgcopy is not built yet\nHINT: Use \"pgcopydb clone\" to copy a whole database.\n",
-    );
-    ExitCode::FAILURE
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let secrets = sys::title::take_over(&cli::SECRET_VARIABLES);
+    cli::pgcopy::main(&arguments, secrets)
 }

@@ -26,6 +26,7 @@ mod list;
 mod looking;
 mod lost;
 mod matrix;
+mod pgcopy;
 mod refuse;
 mod resume;
 mod roles;

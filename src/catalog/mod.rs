@@ -4,6 +4,7 @@
 //! mode, a busy timeout of a minute, short write transactions begun at once as writers. Nobody sends
 //! to a queue, waits for a server or runs a tool inside one.
 
+mod data_plan;
 mod open;
 mod process;
 mod run;
@@ -13,6 +14,7 @@ mod step;
 pub mod unit;
 mod view;
 
+pub use data_plan::{DataPlan, LeftOut, PLAN_FORMAT, PlanKey, PlanSide, PlanTable, PlanTrigger};
 pub use open::{Ledger, sqlite_error};
 pub use process::{Activity, Backends};
 pub use run::{LastRun, PastRun, Run};

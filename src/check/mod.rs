@@ -3,6 +3,7 @@
 //! Runs in the prepare process, in the main program for `check` and `--dry-run`, and in `ping`. Reads both
 //! servers, writes nothing. Every finding says what an administrator can do about it.
 
+mod connect;
 mod extensions;
 mod finding;
 mod health;
@@ -16,6 +17,7 @@ mod roles;
 mod stream;
 mod target;
 
+pub use connect::{Connected, connect};
 pub use finding::{Finding, Findings, Level, Verdict};
 pub use host::look_at_host;
 pub use identity::{identity, not_the_same_database, versions};

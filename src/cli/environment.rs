@@ -7,9 +7,11 @@ use std::fmt;
 
 /// Variables that hold passwords or connection strings; they leave the process's environment first
 /// of all, so that neither `/proc` nor the tools that we run show them.
-pub const SECRET_VARIABLES: [&str; 3] = [
+pub const SECRET_VARIABLES: [&str; 5] = [
     "PGCOPYDB_SOURCE_PGURI",
     "PGCOPYDB_TARGET_PGURI",
+    "PGCOPY_SOURCE",
+    "PGCOPY_TARGET",
     "PGPASSWORD",
 ];
 

@@ -9,6 +9,7 @@ mod config;
 mod environment;
 mod log_settings;
 mod output;
+pub mod pgcopy;
 mod pgcopydb;
 mod resolve;
 mod usage;

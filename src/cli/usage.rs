@@ -42,11 +42,15 @@ pub(super) fn path_of(arguments: &[OsString]) -> String {
 
 /// Turns an error of the argument parser into one of ours.
 pub(super) fn error_of(error: &clap::Error, arguments: &[OsString]) -> Error {
-    let path = path_of(arguments);
+    error_at(error, &path_of(arguments), &args::tree())
+}
+
+/// The same for a command of this tree.
+pub(super) fn error_at(error: &clap::Error, path: &str, tree: &clap::Command) -> Error {
     let part = |kind| context(error, kind);
     let option = part(ContextKind::InvalidArg);
     let message = match error.kind() {
-        ErrorKind::UnknownArgument => unknown(&path, option.as_deref().unwrap_or("")),
+        ErrorKind::UnknownArgument => unknown(path, tree, option.as_deref().unwrap_or("")),
         ErrorKind::InvalidSubcommand => {
             format!(
                 "unknown command \"{}\"",
@@ -79,11 +83,11 @@ pub(super) fn error_of(error: &clap::Error, arguments: &[OsString]) -> Error {
         None => message,
     };
     Error::bad_args(message)
-        .context(path.clone())
+        .context(path.to_owned())
         .hint(format!("Try \"{path} --help\"."))
 }
 
-fn unknown(path: &str, argument: &str) -> String {
+fn unknown(path: &str, tree: &clap::Command, argument: &str) -> String {
     if !argument.starts_with('-') {
         return format!("unexpected argument \"{argument}\"");
     }
@@ -91,7 +95,7 @@ fn unknown(path: &str, argument: &str) -> String {
     let known_elsewhere = has_option(&args::tree(), long);
     if known_elsewhere {
         format!("option {argument} is not used by \"{path}\"")
-    } else if is_ambiguous(path, long) {
+    } else if is_ambiguous(path, tree, long) {
         format!("option \"{argument}\" is ambiguous, several options begin like that")
     } else {
         format!("unknown option \"{argument}\"")
@@ -108,8 +112,8 @@ fn has_option(command: &clap::Command, long: &str) -> bool {
             .any(|command| has_option(command, long))
 }
 
-fn is_ambiguous(path: &str, long: &str) -> bool {
-    let mut command = args::tree();
+fn is_ambiguous(path: &str, tree: &clap::Command, long: &str) -> bool {
+    let mut command = tree.clone();
     for word in path.split(' ').skip(1) {
         match command.find_subcommand(word).cloned() {
             Some(found) => command = found,

@@ -111,9 +111,11 @@ impl CloneHost {
             Role::Fetch => Box::new(move |leaf| read::fetch(leaf, &input)),
             Role::Dump => Box::new(move |leaf| read::dump(leaf, &input)),
             Role::PreData | Role::Plan => Box::new(move |leaf| pre_data::run(leaf, &input)),
-            Role::Copy => Box::new(move |leaf| copy::run(leaf, &means, CopyFacts { fresh })),
+            Role::Copy => {
+                Box::new(move |leaf| copy::run(leaf, &means, &CopyFacts::of_clone(fresh)))
+            }
             Role::Index => Box::new(move |leaf| index::run(leaf, &means, &index_facts)),
-            Role::Vacuum => Box::new(move |leaf| vacuum::run(leaf, &means)),
+            Role::Vacuum => Box::new(move |leaf| vacuum::run(leaf, &means, vacuum::Care::Vacuum)),
             Role::Blob => Box::new(move |leaf| blob::run(leaf, &means, blob_facts)),
             Role::Sequence => Box::new(move |leaf| sequence::run(leaf, &means)),
             Role::Extension => Box::new(move |leaf| extension::run(leaf, &means)),
@@ -122,7 +124,12 @@ impl CloneHost {
             Role::Progress => {
                 Box::new(move |leaf| draw(&means.layout.ledger(), &|limit| leaf.nap(limit)))
             }
-            Role::Prepare | Role::Databases => {
+            Role::Prepare
+            | Role::Databases
+            | Role::Guard
+            | Role::Restore
+            | Role::Validate
+            | Role::Prove => {
                 return Err(Error::internal("a process that has no place here"));
             }
         })

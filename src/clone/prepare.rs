@@ -14,15 +14,15 @@ use super::settings::CloneSettings;
 use super::survey;
 use crate::catalog::{Activity, Ledger, Run, Setup, sqlite_error, unit};
 use crate::check::{self, Findings};
-use crate::conninfo::{ConnInfo, Pin};
+pub(super) use crate::check::{Connected, connect};
+use crate::conninfo::ConnInfo;
 use crate::dump::{SchemaDir, SearchPlaces, Tools, choose};
 use crate::error::{Error, Kind, Result};
 use crate::filter::{LeftOut, Selection};
-use crate::pg::{Link, PgSession, Profile, Token, endpoint};
-use crate::schema::server::{ServerFacts, read_server_facts};
+use crate::pg::Token;
+use crate::schema::server::ServerFacts;
 use crate::supervisor::{Leaf, Report};
 use crate::units::{PgVersion, Side};
-use crate::wire;
 use crate::workdir::{Intent, Layout};
 use crate::worker;
 
@@ -43,15 +43,6 @@ pub(super) struct PrepareInput {
     pub(super) uuid: String,
     /// A snapshot that somebody else holds.
     pub(super) snapshot: Option<String>,
-}
-
-/// One side, connected.
-pub(super) struct Connected {
-    pub(super) link: Link,
-    pub(super) session: PgSession,
-    pub(super) facts: ServerFacts,
-    /// What is odd about the way to it.
-    pub(super) warning: Option<Error>,
 }
 
 /// Runs the prepare process. Blocks.
@@ -446,66 +437,5 @@ fn relations(ledger: &Ledger) -> Result<Vec<(String, String)>> {
     };
     read().map_err(|error| sqlite_error("read", &error))
 }
-
-/// Connects to a side for the first time; whoever answers serves the whole run.
-pub(super) fn connect(title: &str, conn: &ConnInfo, side: Side) -> Result<Connected> {
-    let (mut first, pin): (wire::Session, Pin) = endpoint::find(conn, side, title)?;
-    let seen = Seen::by(&mut first)?;
-    let told = first.backend_pid();
-    first.close();
-    let link = Link {
-        conn: conn.pinned(&pin),
-        pin,
-        side,
-    };
-    let mut session = link.session(title, &Profile::Catalog)?;
-    let row = session.query_one(SEE, &[])?;
-    if seen.started != row.get::<_, String>(1) {
-        return Err(Error::new(
-            side.kind(),
-            format!("connections to one address of the {side} reach different servers"),
-        )
-        .hint("Give the address of one server, not that of a load balancer."));
-    }
-    let warning = (seen.pid != told.to_string()).then(|| {
-        Error::new(
-            side.kind(),
-            format!("the {side} is reached through a connection pooler"),
-        )
-        .hint(
-            "Give the server's own address: a pooler may end sessions that hold a snapshot, and \
-             statements that are stopped go on behind it.",
-        )
-    });
-    let facts = read_server_facts(&mut session.client, side)?;
-    Ok(Connected {
-        link,
-        session,
-        facts,
-        warning,
-    })
-}
-
-/// Which backend of which server this is.
-const SEE: &str = "select pg_catalog.pg_backend_pid()::text, \
-    (1000 * pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()))::int8::text";
-
-/// The answer.
-struct Seen {
-    pid: String,
-    started: String,
-}
-
-impl Seen {
-    fn by(session: &mut wire::Session) -> Result<Self> {
-        let results = session.simple(SEE)?;
-        let row = results.first().and_then(|result| result.rows.first());
-        match row.map(Vec::as_slice) {
-            Some([Some(pid), Some(started)]) => Ok(Self {
-                pid: pid.clone(),
-                started: started.clone(),
-            }),
-            _ => Err(Error::internal("a query gave no value")),
-        }
     }
 }

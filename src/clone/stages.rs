@@ -362,7 +362,9 @@ impl Stages {
                 self.redo = true;
                 Vec::new()
             }
-            Report::Redo | Report::Done | Report::Failed { .. } => Vec::new(),
+            Report::Redo | Report::PutBack { .. } | Report::Done | Report::Failed { .. } => {
+                Vec::new()
+            }
         }
     }
 

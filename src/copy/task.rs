@@ -12,6 +12,30 @@ use rusqlite::{OptionalExtension, params};
 /// server a later rewrite, and costs a new file, which small tables do not repay.
 const FREEZE_FROM_BYTES: i64 = 1 << 20;
 
+/// How the target's table is emptied before its rows arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Emptying {
+    /// This run has made it; only a second try has to empty it.
+    New,
+    /// By TRUNCATE in the transaction of its rows; before the parts of a split table, beforehand.
+    Own,
+    /// Beforehand, with others; a second try deletes its rows.
+    Before,
+    /// By DELETE in the transaction of its rows.
+    Delete,
+}
+
+impl Emptying {
+    fn parse(word: &str) -> Self {
+        match word {
+            "own" => Self::Own,
+            "before" => Self::Before,
+            "delete" => Self::Delete,
+            _ => Self::New,
+        }
+    }
+}
+
 /// One unit of copying with all its facts.
 #[derive(Clone, Debug)]
 #[allow(
@@ -42,6 +66,7 @@ pub(super) struct Task {
     pub(super) is_routed: bool,
     target_is_partitioned: bool,
     is_unlogged: bool,
+    emptying: Emptying,
 }
 
 impl Task {
@@ -56,7 +81,8 @@ impl Task {
                             coalesce(t.part_key, ''), t.route_qname is not null,
                             coalesce(c.target_kind, 'r'), t.persistence = 'u',
                             (select count(*) from s_part p
-                              where p.table_oid = t.oid and p.plan = ?2)
+                              where p.table_oid = t.oid and p.plan = ?2),
+                            coalesce(c.emptying, 'new')
                        from s_table t left join s_copy c on c.table_oid = t.oid
                       where t.oid = ?1",
                 )?
@@ -76,6 +102,7 @@ impl Task {
                         target_is_partitioned: kind == "p",
                         is_unlogged: row.get(9)?,
                         part_count: row.get(10)?,
+                        emptying: Emptying::parse(&row.get::<_, String>(11)?),
                         unit: unit.clone(),
                     })
                 })
@@ -106,15 +133,28 @@ impl Task {
     /// True when a row on the target says whether this unit took place, because its table is not
     /// emptied in the same transaction.
     pub(super) fn leaves_progress(&self) -> bool {
-        self.unit.object != 0 || self.is_routed
+        self.emptying == Emptying::New && (self.unit.object != 0 || self.is_routed)
+    }
+
+    /// True for a part of which nobody can tell whether it took place: it was tried before, and leaves no
+    /// record on the target. Its table has to be copied again as a whole.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.emptying != Emptying::New && self.unit.object != 0 && self.unit.attempts > 1
     }
 
     /// True when the target table must be emptied first. `fresh`: this run's own pre-data step
     /// created it. Only its first claim in such a run finds it empty for certain: a COMMIT whose
     /// answer or mark was lost would double the table.
     pub(super) fn must_truncate(&self, fresh: bool) -> bool {
-        let is_new = fresh && self.unit.claims == 1 && self.unit.plan == 0;
-        !self.leaves_progress() && !is_new
+        let is_whole = self.unit.object == 0;
+        match self.emptying {
+            Emptying::New => {
+                let is_new = fresh && self.unit.claims == 1 && self.unit.plan == 0;
+                !self.leaves_progress() && !is_new
+            }
+            Emptying::Own | Emptying::Delete => is_whole,
+            Emptying::Before => is_whole && (self.unit.attempts > 1 || self.unit.plan > 0),
+        }
     }
 
     /// True when the rows are frozen as they arrive, which needs the table to be emptied in the same
@@ -123,7 +163,11 @@ impl Task {
         !self.leaves_progress()
             && !self.target_is_partitioned
             && !self.is_unlogged
-            && (self.must_truncate(fresh) || self.bytes >= FREEZE_FROM_BYTES)
+            && match self.emptying {
+                Emptying::New => self.must_truncate(fresh) || self.bytes >= FREEZE_FROM_BYTES,
+                Emptying::Own => self.must_truncate(fresh),
+                Emptying::Before | Emptying::Delete => false,
+            }
     }
 
     /// `COPY ... TO STDOUT` for the source.
@@ -168,7 +212,12 @@ impl Task {
     /// What empties the target's table. An unlogged one may have to be copied again after a crash of
     /// the target, when foreign keys that refer to it forbid TRUNCATE.
     pub(super) fn truncate_sql(&self) -> String {
-        if self.is_unlogged {
+        let by_delete = match self.emptying {
+            Emptying::New => self.is_unlogged,
+            Emptying::Own => false,
+            Emptying::Before | Emptying::Delete => true,
+        };
+        if by_delete {
             return format!("delete from only {}", self.target_qname);
         }
         let only = if self.target_is_partitioned {

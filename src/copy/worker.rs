@@ -22,10 +22,22 @@ const GROUP_MAX: u32 = 50;
 const NOTE_EVERY_MS: u128 = 1000;
 
 /// What a copy worker needs beyond what every worker gets.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CopyFacts {
     /// The tables were created by this run's own pre-data step.
     pub fresh: bool,
+    /// Statements for each session on the target; may be empty.
+    pub target_settings: String,
+}
+
+impl CopyFacts {
+    /// Those of a clone.
+    pub fn of_clone(fresh: bool) -> Self {
+        Self {
+            fresh,
+            target_settings: String::new(),
+        }
+    }
 }
 
 /// Sessions on both sides, with their registrations at the canceller.
@@ -36,13 +48,13 @@ struct Sessions {
 }
 
 /// Runs a copy worker until its stage is over. Blocks.
-pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: CopyFacts) -> Result<()> {
+pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: &CopyFacts) -> Result<()> {
     let mut worker = Worker::start(leaf, means, &[Kind::Truncate, Kind::Copy], &[])?;
     let mut sessions = None;
     while let Some(unit) = worker.next_unit()? {
         let group = group_of(&mut worker, unit)?;
         let result = match group.first().map(|unit| unit.kind) {
-            Some(Kind::Truncate) => truncate(&mut worker, &mut sessions, &group[0]),
+            Some(Kind::Truncate) => truncate(&mut worker, &mut sessions, facts, &group[0]),
             _ => copy_group(&mut worker, &mut sessions, facts, &group),
         };
         if let Err(error) = result {
@@ -65,6 +77,7 @@ fn group_of(worker: &mut Worker<'_, '_>, unit: Unit) -> Result<Vec<Unit>> {
 fn connect<'s>(
     worker: &mut Worker<'_, '_>,
     sessions: &'s mut Option<Sessions>,
+    facts: &CopyFacts,
 ) -> Result<&'s mut Sessions> {
     if sessions.is_none() {
         let means = worker.means;
@@ -76,9 +89,12 @@ fn connect<'s>(
                 encoding: encoding.clone(),
             },
         )?;
-        let target = means
+        let mut target = means
             .target()?
             .wire(title, &Profile::TargetCopy { encoding })?;
+        if !facts.target_settings.is_empty() {
+            target.session.simple(&facts.target_settings)?;
+        }
         worker::register_backends(
             &worker.ledger,
             &worker.activity,
@@ -108,13 +124,14 @@ fn connect<'s>(
 fn truncate(
     worker: &mut Worker<'_, '_>,
     sessions: &mut Option<Sessions>,
+    facts: &CopyFacts,
     unit: &Unit,
 ) -> Result<()> {
     let since = Instant::now();
     let task = Task::read(&worker.ledger, unit)?;
     let run = worker.means.run;
     worker.ledger.write_durably(|tx| journal(tx, run, unit))?;
-    let target = &mut connect(worker, sessions)?.target;
+    let target = &mut connect(worker, sessions, facts)?.target;
     target
         .simple(&task.truncate_sql())
         .context(|| format!("emptying table {} before it is copied again", task.qname))?;
@@ -154,7 +171,7 @@ fn done(since: Instant, moved: Moved, snapshot: Option<String>) -> Done {
 fn copy_group(
     worker: &mut Worker<'_, '_>,
     sessions: &mut Option<Sessions>,
-    facts: CopyFacts,
+    facts: &CopyFacts,
     group: &[Unit],
 ) -> Result<()> {
     let tasks: Vec<Task> = group
@@ -163,11 +180,15 @@ fn copy_group(
         .collect::<Result<_>>()?;
     let first = &tasks[0];
     worker.begin(&first.title(), Some(first.unit.id))?;
+    if first.is_in_doubt() {
+        let why = "a part of it was tried before, and may be there";
+        return Special::Replan(first.unit.clone(), first.qname.clone(), why).settle(worker);
+    }
     let means = worker.means;
     let snapshot = (means.consistent || first.unit.object != 0)
         .then_some(means.snapshot.as_deref())
         .flatten();
-    let open = connect(worker, sessions)?;
+    let open = connect(worker, sessions, facts)?;
     if first.leaves_progress()
         && first.unit.attempts > 1
         && let Some(rows) = write::already_there(&mut open.target, &means.uuid, first)?
@@ -189,7 +210,7 @@ fn copy_group(
         open_end(sessions)?;
         return task.settle(worker);
     }
-    let open = connect(worker, sessions)?;
+    let open = connect(worker, sessions, facts)?;
     let results = copy_all(worker, open, facts, (&tasks, &standings))?;
     let units: Vec<(&Unit, Done)> = tasks
         .iter()
@@ -229,7 +250,7 @@ fn log_copied(task: &Task, done: &Done) {
 /// A unit that is not simply copied.
 enum Special {
     Dropped(Unit, String),
-    Replan(Unit, String),
+    Replan(Unit, String, &'static str),
 }
 
 /// Finds out whether the (single) table has to be skipped or planned anew. A group with such a table
@@ -251,7 +272,10 @@ fn special_case(tasks: &[Task], standings: &[Standing]) -> Result<Option<Special
                 ));
             }
             Standing::Dropped => return Ok(Some(Special::Dropped(unit, task.qname.clone()))),
-            Standing::Rewritten => return Ok(Some(Special::Replan(unit, task.qname.clone()))),
+            Standing::Rewritten => {
+                let why = "it was rewritten on the source between two of its parts";
+                return Ok(Some(Special::Replan(unit, task.qname.clone(), why)));
+            }
         }
     }
     Ok(None)
@@ -266,11 +290,8 @@ impl Special {
                 );
                 worker.skip(&unit, "dropped on the source", &why)
             }
-            Self::Replan(unit, qname) => {
-                log::warn!(
-                    "Table {qname} was rewritten on the source between two of its parts: \
-                     it is copied anew, as a whole"
-                );
+            Self::Replan(unit, qname, why) => {
+                log::warn!("Table {qname} is copied anew, as a whole: {why}");
                 let ready = worker.ledger.write(|tx| unit::replan_as_whole(tx, &unit))?;
                 worker.means.bells.ring(&ready);
                 Ok(())
@@ -291,7 +312,7 @@ fn open_end(sessions: &mut Option<Sessions>) -> Result<()> {
 fn copy_all(
     worker: &mut Worker<'_, '_>,
     open: &mut Sessions,
-    facts: CopyFacts,
+    facts: &CopyFacts,
     (tasks, standings): (&[Task], &[Standing]),
 ) -> Result<Vec<Done>> {
     let means = worker.means;

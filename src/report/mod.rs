@@ -5,6 +5,7 @@
 //! writes nothing but the progress line; the caller prints the texts.
 
 mod all;
+pub mod copied;
 mod figures;
 mod json;
 pub mod list;

@@ -22,6 +22,7 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let ledger = Ledger::open(&means.layout.ledger())?;
     let sequences = sequences(&ledger)?;
+    let targets = renamed(&ledger)?;
     if !sequences.is_empty() {
         let title = leaf.role.label();
         let mut source = means.source()?.session(title, &Profile::Catalog)?;
@@ -36,7 +37,7 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
                 .context(|| "reading sequences on the source".to_owned())?;
             let names: HashMap<Oid, &str> = batch
                 .iter()
-                .map(|(oid, qname)| (*oid, qname.as_str()))
+                .map(|(oid, qname)| (*oid, targets.get(oid).unwrap_or(qname).as_str()))
                 .collect();
             let calls: Vec<String> = values
                 .iter()
@@ -62,6 +63,18 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     Step::Sequence.add(ledger.connection(), elapsed_ms, 0)?;
     means.run.mark(ledger.connection(), "sequences", "")
+}
+
+/// Sequences that have another name on the target.
+fn renamed(ledger: &Ledger) -> Result<HashMap<Oid, String>> {
+    let read = || -> rusqlite::Result<HashMap<Oid, String>> {
+        ledger
+            .connection()
+            .prepare("select oid, target_qname from s_seq where target_qname is not null")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    };
+    read().map_err(|error| sqlite_error("read", &error))
 }
 
 fn sequences(ledger: &Ledger) -> Result<Vec<(Oid, String)>> {

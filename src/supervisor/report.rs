@@ -51,6 +51,13 @@ pub enum Report {
     },
     /// Post-data: something has to be copied again first.
     Redo,
+    /// Prove: all that could be put back is; the run has nothing more to put in order.
+    PutBack {
+        /// Keys that had been removed.
+        keys: u64,
+        /// Of them, as before.
+        proven: u64,
+    },
     /// The work is done.
     Done,
     /// The work failed.

@@ -39,6 +39,14 @@ pub enum Role {
     Finish,
     /// Draws the progress line.
     Progress,
+    /// Holds the lock of a copy of rows, removes keys, switches triggers off.
+    Guard,
+    /// Puts keys back, NOT VALID, and triggers.
+    Restore,
+    /// Validates keys.
+    Validate,
+    /// Puts back what can only follow, and proves that all is as it was.
+    Prove,
 }
 
 impl Role {
@@ -62,6 +70,10 @@ impl Role {
             Self::PostData => "restore post-data",
             Self::Finish => "finish",
             Self::Progress => "progress",
+            Self::Guard => "guard",
+            Self::Restore => "restore constraints",
+            Self::Validate => "validate worker",
+            Self::Prove => "prove",
         }
     }
 
@@ -85,6 +97,10 @@ impl Role {
             Self::PostData => "post-data",
             Self::Finish => "finish",
             Self::Progress => "progress",
+            Self::Guard => "guard",
+            Self::Restore => "restore",
+            Self::Validate => "validate",
+            Self::Prove => "prove",
         }
     }
 }

@@ -44,6 +44,12 @@ pub fn first() -> Option<i32> {
     }
 }
 
+/// Begins to wait for the next signal, when the run puts things in order after the first one: whatever comes
+/// then counts as a second signal.
+pub fn rearm() {
+    FIRST.store(0, Ordering::SeqCst);
+}
+
 /// How many stop signals came.
 pub fn count() -> u32 {
     COUNT.load(Ordering::SeqCst)

@@ -15,14 +15,23 @@ use std::time::Instant;
 /// Most small tables in one statement.
 const GROUP_MAX: u32 = 20;
 
+/// What is done with tables that are complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// VACUUM ANALYZE.
+    Vacuum,
+    /// ANALYZE alone.
+    Analyze,
+}
+
 /// Runs a vacuum worker until its stage is over. Blocks.
-pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
+pub fn run(leaf: &mut Leaf<'_>, means: &Means, care: Care) -> Result<()> {
     const UPSTREAM: &[Kind] = &[Kind::Truncate, Kind::Copy, Kind::Index, Kind::Constraint];
     let mut worker = Worker::start(leaf, means, &[Kind::Vacuum], UPSTREAM)?;
     let mut target: Option<(PgSession, Registration)> = None;
     while let Some(unit) = worker.next_unit()? {
         let group = worker.group(unit, GROUP_MAX)?;
-        let Err(error) = vacuum(&mut worker, &mut target, &group) else {
+        let Err(error) = vacuum(&mut worker, &mut target, care, &group) else {
             continue;
         };
         target = None;
@@ -42,6 +51,7 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
 fn vacuum(
     worker: &mut Worker<'_, '_>,
     target: &mut Option<(PgSession, Registration)>,
+    care: Care,
     group: &[Unit],
 ) -> Result<()> {
     let since = Instant::now();
@@ -52,10 +62,11 @@ fn vacuum(
         names.push(qname);
         is_split |= split;
     }
-    let title = format!(
-        "VACUUM ANALYZE {}",
-        names.first().map_or("", String::as_str)
-    );
+    let verb = match care {
+        Care::Vacuum => "VACUUM ANALYZE",
+        Care::Analyze => "ANALYZE",
+    };
+    let title = format!("{verb} {}", names.first().map_or("", String::as_str));
     worker.begin(&title, group.first().map(|unit| unit.id))?;
     if target.is_none() {
         let profile = Profile::TargetBuild {
@@ -79,11 +90,14 @@ fn vacuum(
     } else {
         "analyze"
     };
-    let statement = format!("vacuum ({options}) {}", names.join(", "));
+    let statement = match care {
+        Care::Vacuum => format!("vacuum ({options}) {}", names.join(", ")),
+        Care::Analyze => format!("analyze {}", names.join(", ")),
+    };
     sql!("{statement}");
     session.batch_execute(&statement)?;
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
-    notice!("VACUUM ANALYZE {}: {elapsed_ms} ms", names.join(", "));
+    notice!("{verb} {}: {elapsed_ms} ms", names.join(", "));
     let each = elapsed_ms / u64::try_from(group.len()).unwrap_or(1).max(1);
     let done: Vec<(&Unit, Done)> = group
         .iter()

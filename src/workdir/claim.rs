@@ -59,6 +59,15 @@ impl Claim {
         if swept > 0 {
             log::info!("Removed {swept} message queues that a killed run had left");
         }
+        if intent == Intent::Restart && layout.restore_script().exists() {
+            return Err(Error::bad_state(format!(
+                "work directory \"{}\" knows foreign keys that are still removed from a target",
+                layout.top().display()
+            ))
+            .hint(
+                "Run \"pgcopy restore-constraints\" with this --dir first, or give another directory.",
+            ));
+        }
         if intent == Intent::Restart {
             refuse_live_services(&layout)?;
             wipe(&layout)?;

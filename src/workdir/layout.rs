@@ -14,7 +14,7 @@ pub struct Layout {
 }
 
 /// Names that may stand at the top of a work directory, of ours or of the existing program.
-pub(super) const KNOWN_NAMES: [&str; 13] = [
+pub(super) const KNOWN_NAMES: [&str; 16] = [
     "pgcopydb.json",
     "pgcopydb.lock",
     "pgcopydb.pid",
@@ -28,6 +28,9 @@ pub(super) const KNOWN_NAMES: [&str; 13] = [
     "compare",
     "cdc",
     "db",
+    "plan.json",
+    "restore-constraints.sql",
+    "pgcopy.log",
 ];
 
 /// The user's configuration file: it may stand there, and is never removed.
@@ -116,6 +119,21 @@ impl Layout {
         self.schema().join("not-restored.sql")
     }
 
+    /// Statements that put back what a copy of rows took away, while something is.
+    pub fn restore_script(&self) -> PathBuf {
+        self.top.join("restore-constraints.sql")
+    }
+
+    /// What a copy of rows is going to do, as it was shown.
+    pub fn plan(&self) -> PathBuf {
+        self.top.join("plan.json")
+    }
+
+    /// The log of a copy of rows.
+    pub fn log(&self) -> PathBuf {
+        self.top.join("pgcopy.log")
+    }
+
     /// Makes the folders that are missing, mode 0700.
     pub fn make_folders(&self) -> Result<()> {
         for folder in [
@@ -170,5 +188,13 @@ impl Layout {
     /// Writes a file of this directory whole or not at all.
     pub fn write_file(&self, path: &Path, content: &[u8]) -> Result<()> {
         write_whole(path, content)
+    }
+
+    /// The same, and its name is on disk, too, when this returns.
+    pub fn write_file_durably(&self, path: &Path, content: &[u8]) -> Result<()> {
+        write_whole(path, content)?;
+        std::fs::File::open(&self.top)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| unusable("sync", &self.top, &error))
     }
 }

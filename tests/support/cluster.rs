@@ -394,6 +394,22 @@ impl Cluster {
             .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
     }
 
+    /// The schema of a database as `pg_dump` prints it, without lines that differ each time.
+    pub fn dump_schema(&self, database: &str) -> String {
+        let output = Command::new(client("pg_dump"))
+            .args(["-s", "-d", &self.uri(database)])
+            .output()
+            .expect("pg_dump");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let lines = text.lines().filter(|line| !line.contains("restrict "));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Makes a database; `options` as in `create database`.
     pub fn create_database(&self, name: &str, options: &str) {
         self.sql("postgres", &format!("create database \"{name}\" {options}"));

@@ -104,6 +104,18 @@ pub fn start(arguments: &[&str]) -> Running {
     start_with(arguments, &[])
 }
 
+/// Starts another program of the package, such as `pgcopy`.
+pub fn start_program(name: &str, arguments: &[&str]) -> Running {
+    start_program_with(name, arguments, &[])
+}
+
+/// The same with more in its environment.
+pub fn start_program_with(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+    let mut command = Command::new(program().with_file_name(name));
+    command.args(arguments).envs(environment.iter().copied());
+    spawn(command)
+}
+
 /// Starts the program with more in its environment.
 pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Running {
     let mut command = Command::new(program());

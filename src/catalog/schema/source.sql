@@ -134,6 +134,7 @@ create table s_seq (
     nspname       text not null,
     relname       text not null,
     qname         text not null,
+    target_qname  text,                          -- quoted; null: the same
     last_value    integer,
     is_called     integer,
     is_unlogged   integer not null default 0
@@ -196,7 +197,9 @@ create table s_copy (
     table_oid     integer primary key,
     columns       text not null,                 -- quoted, comma-separated; empty: no column to copy
     format        text not null,                 -- text, binary
-    target_kind   text not null                  -- relkind on the target
+    target_kind   text not null,                 -- relkind on the target
+    emptying      text not null default 'new'    -- new: made by this run; own: with its rows; before: by a
+                                                 -- statement in emptying; delete: like own, with DELETE
 );
 
 -- One unit of work: claimed by one worker, done again after a crash. state: waiting (for other units of
@@ -278,3 +281,46 @@ create table mark (name text primary key, run_id integer not null, at integer no
 
 -- What a person must be told at the end: skipped objects, tolerated errors, foreign keys left not valid.
 create table notice (id integer primary key, run_id integer not null, at integer not null, topic text not null, line text not null);
+
+-- What a copy of rows alone takes away from the target and puts back. The truth is the target's catalog; what
+-- stands here is what was there before. An entry is open until it is proven to be back (closed).
+create table constraint_journal (
+    id            integer primary key,
+    run_id        integer not null,
+    kind          text not null,                 -- key, trigger
+    target        text not null,                 -- system_identifier/database oid/name
+    oid           integer not null,              -- when it was read; order of putting back
+    name          text not null,                 -- raw, as all names here
+    child_oid     integer not null,
+    child_schema  text not null,
+    child_name    text not null,
+    child_parted  integer not null,              -- 1: a partitioned table
+    parent_schema text not null,                 -- '' for triggers
+    parent_name   text not null,
+    parent_parted integer not null,
+    above         integer not null,              -- entry of the key of the partitioned table above, 0: none
+    definition    text not null,                 -- with an empty search_path
+    comment       text,
+    is_valid      integer not null,
+    is_enforced   integer not null,
+    trigger_state text not null,                 -- O, A, R; '' for keys
+    state         text not null default 'kept',  -- kept, removed, added, valid, failed, closed; a hint
+    sqlstate      text,                          -- of the last failure
+    problem       text                           -- for people
+);
+create unique index constraint_journal_name on constraint_journal (kind, child_schema, child_name, name);
+
+-- Tables that are emptied before their rows arrive, in transactions of their own.
+create table emptying (
+    id            integer primary key,
+    sql           text not null,
+    tables        text not null,                 -- JSON: oids on the source
+    state         text not null default 'todo'   -- todo, begun, done
+);
+
+-- Tables that must be complete before a table is copied, as keys check its rows on arrival.
+create table copy_after (table_oid integer not null, parent_oid integer not null,
+                         primary key (table_oid, parent_oid)) without rowid;
+
+-- The plan of a copy of rows alone, as it was shown; one row.
+create table data_plan (id integer primary key check (id = 1), run_id integer not null, document text not null);

@@ -10,7 +10,7 @@ use crate::units::Oid;
 use rusqlite::Connection;
 
 /// `?1` is a table, or 0 for all. A unit that was skipped counts as done, a failed one does not.
-const RULES: [&str; 7] = [
+const RULES: [&str; 8] = [
     // A table is emptied, or copied anew, once no part of an older plan can still arrive.
     "update unit set state = 'todo'
       where kind = 'truncate' and state = 'waiting' and (?1 = 0 or table_oid = ?1)
@@ -22,6 +22,9 @@ const RULES: [&str; 7] = [
       where kind = 'copy' and state = 'waiting' and (?1 = 0 or table_oid = ?1)
         and not exists (select 1 from unit u where u.table_oid = unit.table_oid
                            and (u.kind = 'truncate' or (u.kind = 'copy' and u.plan < unit.plan))
+                           and u.state not in ('done', 'skipped'))
+        and not exists (select 1 from copy_after a join unit u on u.table_oid = a.parent_oid
+                         where a.table_oid = unit.table_oid and u.kind = 'copy'
                            and u.state not in ('done', 'skipped'))
      returning id, kind",
     "update unit set state = 'todo'
@@ -58,7 +61,21 @@ const RULES: [&str; 7] = [
                            and u.kind = 'fkey' and u.object = unit.object
                            and u.state not in ('done', 'skipped'))
      returning id, kind",
+    // Tables whose rows are checked against those of the table that is complete now.
+    "update unit set state = 'todo'
+      where kind = 'copy' and state = 'waiting'
+        and table_oid in (select table_oid from copy_after where parent_oid = ?1)
+        and not exists (select 1 from unit u where u.table_oid = unit.table_oid
+                           and (u.kind = 'truncate' or (u.kind = 'copy' and u.plan < unit.plan))
+                           and u.state not in ('done', 'skipped'))
+        and not exists (select 1 from copy_after a join unit u on u.table_oid = a.parent_oid
+                         where a.table_oid = unit.table_oid and u.kind = 'copy'
+                           and u.state not in ('done', 'skipped'))
+     returning id, kind",
 ];
+
+/// Position in [`RULES`] of the one that is about other tables than the one that has made progress.
+const OTHER_TABLES: usize = 7;
 
 /// Positions in [`RULES`] of what can become ready when a unit of this kind ends.
 fn rules_after(kind: Kind) -> &'static [usize] {
@@ -88,14 +105,19 @@ pub(super) fn advance_after(
     table: Oid,
     kind: Kind,
 ) -> Result<Vec<(Kind, i64)>> {
+    let mut ready = match kind {
+        Kind::Copy => apply(connection, RULES[OTHER_TABLES], table)?,
+        _ => Vec::new(),
+    };
     for position in rules_after(kind) {
-        let ready = apply(connection, RULES[*position], table)?;
+        let own = apply(connection, RULES[*position], table)?;
         // What comes later in the order waits for these.
-        if !ready.is_empty() {
-            return Ok(ready);
+        if !own.is_empty() {
+            ready.extend(own);
+            break;
         }
     }
-    Ok(Vec::new())
+    Ok(ready)
 }
 
 fn apply(connection: &Connection, rule: &str, table: Oid) -> Result<Vec<(Kind, i64)>> {

@@ -14,16 +14,20 @@ pub(in crate::cli) fn run(args: &CompletionsArgs) -> Result<()> {
 }
 
 fn script(shell: ShellArg) -> String {
+    script_of(args::tree(), "pgcopydb", shell)
+}
+
+/// The script for a program with this tree.
+pub(in crate::cli) fn script_of(mut tree: Command, name: &str, shell: ShellArg) -> String {
     let shell = match shell {
         ShellArg::Bash => Shell::Bash,
         ShellArg::Zsh => Shell::Zsh,
         ShellArg::Fish => Shell::Fish,
     };
-    let mut tree = args::tree();
     tree.build();
     let mut tree = visible(&tree);
     let mut bytes = Vec::new();
-    clap_complete::generate(shell, &mut tree, "pgcopydb", &mut bytes);
+    clap_complete::generate(shell, &mut tree, name, &mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -10,6 +10,9 @@ fn pages() -> BTreeMap<String, String> {
     let read = |entry: std::fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
         let name = name.strip_suffix(".1")?.to_owned();
+        if name == "pgcopy" {
+            return None; // the other program, see cli::pgcopy
+        }
         Some((name, std::fs::read_to_string(entry.path()).ok()?))
     };
     files.filter_map(|entry| read(entry.unwrap())).collect()

@@ -1,0 +1,297 @@
+//! Validating keys that were added NOT VALID, and saying which rows break one.
+//!
+//! Runs in validate workers, one session on the target each, and in the process that finishes. Keys of one
+//! table wait for each other's locks, so the ledger gives them out one after the other. The server's own words
+//! about a broken key hold a value of a row: they are left out.
+
+use super::journal::{self, Entry, Thing};
+use super::restore::{BROKEN, Way, add_whole, belongs_to_one, run_alone};
+use super::{Limits, Presence, find};
+use crate::catalog::unit::{Done, Kind as UnitKind, Unit};
+use crate::catalog::{Ledger, Run, Step, sqlite_error};
+use crate::error::{Context, Error, Kind, Result};
+use crate::pg::{PgSession, Profile, Registration, Token, quote};
+use crate::supervisor::Leaf;
+use crate::units::{Oid, pretty_ms};
+use crate::worker::{self, Means, Worker};
+use rusqlite::params;
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// Rows that break a key are counted up to here.
+const COUNTED_MAX: i64 = 1000;
+
+/// `ALTER TABLE … VALIDATE CONSTRAINT`.
+pub(super) fn statement(entry: &Entry) -> String {
+    format!(
+        "alter table {} validate constraint {}",
+        entry.child.qname(),
+        quote::ident(&entry.name)
+    )
+}
+
+/// Plans a unit for each key that a worker has to look at; returns how many there are.
+pub(super) fn plan_units(
+    ledger: &mut Ledger,
+    run: Run,
+    entries: &[Entry],
+    (presence, ways): (&Presence, &HashMap<i64, Way>),
+) -> Result<u64> {
+    let failed = |error: rusqlite::Error| sqlite_error("write", &error);
+    ledger.write(|tx| {
+        tx.execute("delete from unit where kind = 'validate'", [])
+            .map_err(failed)?;
+        let mut count = 0;
+        for entry in entries.iter().filter(|e| e.thing == Thing::Key) {
+            let is_due = match ways.get(&entry.id) {
+                Some(Way::NotValid) => {
+                    entry.is_valid
+                        && entry.is_enforced
+                        && find(presence, entry).is_none_or(|now| !now.is_valid)
+                }
+                Some(Way::Whole) => find(presence, entry).is_none_or(|now| !now.is_valid),
+                Some(Way::Last) | None => false,
+            };
+            if is_due {
+                tx.execute(
+                    "insert into unit (kind, state, table_oid, object, run_id, rank)
+                     values ('validate', 'todo', ?1, ?2, ?3, 0)",
+                    params![entry.child.oid, entry.id, run.id],
+                )
+                .map_err(failed)?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    })
+}
+
+/// Runs a validate worker until all units are done. Blocks.
+pub fn run(leaf: &mut Leaf<'_>, means: &Means, limits: Limits) -> Result<()> {
+    let mut worker = Worker::start(leaf, means, &[UnitKind::Validate], &[])?;
+    let mut target: Option<(PgSession, Registration)> = None;
+    while let Some(unit) = worker.next_unit()? {
+        let result = one(&mut worker, &mut target, limits, &unit);
+        if let Err(error) = result {
+            target = None;
+            worker.failed(&[unit], error)?;
+        }
+    }
+    Ok(())
+}
+
+fn connect<'t>(
+    worker: &mut Worker<'_, '_>,
+    target: &'t mut Option<(PgSession, Registration)>,
+    limits: Limits,
+) -> Result<&'t mut PgSession> {
+    if target.is_none() {
+        let profile = Profile::TargetBuild {
+            maintenance_work_mem: Some("256MB".to_owned()),
+        };
+        let mut session = worker
+            .means
+            .target()?
+            .session(worker.leaf.role.label(), &profile)?;
+        session.batch_execute(&limits.statement())?;
+        session.batch_execute("set search_path = ''; set row_security = off")?;
+        let backend = session.backend_id().clone();
+        worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;
+        let registered = worker.canceller.register(Token::from_session(&session));
+        *target = Some((session, registered));
+    }
+    target
+        .as_mut()
+        .map(|(session, _)| session)
+        .ok_or_else(|| Error::internal("a session vanished"))
+}
+
+fn one(
+    worker: &mut Worker<'_, '_>,
+    target: &mut Option<(PgSession, Registration)>,
+    limits: Limits,
+    unit: &Unit,
+) -> Result<()> {
+    let since = Instant::now();
+    let entries = journal::open_entries(worker.ledger.connection())?;
+    let done = || Done {
+        elapsed_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(0),
+        ..Done::default()
+    };
+    let Some(entry) = entries.iter().find(|e| e.id == i64::from(unit.object)) else {
+        return worker.finish(Step::Constraint, &[(unit, done())]);
+    };
+    worker.begin(&format!("validate {}", entry.shown()), Some(unit.id))?;
+    let session = connect(worker, target, limits)?;
+    let presence = super::look(session, &[entry])?;
+    let result = match find(&presence, entry) {
+        Some(now) if now.is_valid => Ok(()),
+        Some(_) => run_alone(worker.leaf, session, entry, &statement(entry)),
+        None => add_whole(worker.leaf, session, entry),
+    };
+    match result {
+        Ok(()) => {
+            journal::set_state(worker.ledger.connection(), entry.id, "valid")?;
+            log::info!(
+                "Validated foreign key {}: {}",
+                entry.shown(),
+                pretty_ms(done().elapsed_ms).trim()
+            );
+        }
+        Err(error) if error.sqlstate() == Some(BROKEN) => {
+            let why = "rows have no row that they refer to";
+            journal::set_failed(worker.ledger.connection(), entry.id, Some(BROKEN), why)?;
+        }
+        Err(error) if belongs_to_one(&error) => {
+            let why = error.lines().first().cloned().unwrap_or_default();
+            log::error!("Could not validate {}: {why}", entry.shown());
+            journal::set_failed(worker.ledger.connection(), entry.id, error.sqlstate(), &why)?;
+        }
+        Err(error) => return Err(error),
+    }
+    worker.finish(Step::Constraint, &[(unit, done())])
+}
+
+/// How to find the rows that break a key.
+struct Columns {
+    child: String,
+    parent: String,
+    match_full: bool,
+    own: Vec<String>,
+    referenced: Vec<String>,
+    operators: Vec<String>,
+}
+
+/// A query for the rows of the child without a row that they refer to; `select` stands before FROM.
+fn offenders(columns: &Columns, select: &str) -> String {
+    let c = columns;
+    let child: Vec<String> = c.own.iter().map(|name| format!("c.{name}")).collect();
+    let pairs: Vec<String> = c
+        .referenced
+        .iter()
+        .zip(&c.operators)
+        .zip(&child)
+        .map(|((parent, operator), child)| format!("p.{parent} {operator} {child}"))
+        .collect();
+    let nulls = |word: &str, join: &str| -> String {
+        let tests: Vec<String> = child
+            .iter()
+            .map(|name| format!("{name} is {word}"))
+            .collect();
+        tests.join(join)
+    };
+    // MATCH FULL also forbids rows of which some columns are null, which the comparison never finds.
+    let of_interest = if c.match_full {
+        format!("({})", nulls("not null", " or "))
+    } else {
+        nulls("not null", " and ")
+    };
+    format!(
+        "select {select} from only {} c where {of_interest} and not exists (select from {} p where {})",
+        c.child,
+        c.parent,
+        pairs.join(" and ")
+    )
+}
+
+fn read_columns(session: &mut PgSession, keys: &[Oid]) -> Result<HashMap<Oid, Columns>> {
+    let rows = session.query(include_str!("sql/read_key_columns.sql"), &[&keys])?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let columns = Columns {
+                child: row.get("child"),
+                parent: row.get("parent"),
+                match_full: row.get::<_, &str>("match") == "f",
+                own: row.get("child_columns"),
+                referenced: row.get("parent_columns"),
+                operators: row.get("operators"),
+            };
+            (row.get("oid"), columns)
+        })
+        .collect())
+}
+
+/// Notes for each key that rows break how many there are and how to find them. The error is for the first one;
+/// `None`: there is none.
+pub(super) fn report_broken(
+    session: &mut PgSession,
+    (ledger, run): (&mut Ledger, Run),
+    broken: &[(&Entry, Option<Oid>)],
+) -> Result<Option<Error>> {
+    let oids: Vec<Oid> = broken.iter().filter_map(|(_, oid)| *oid).collect();
+    if broken.is_empty() {
+        return Ok(None);
+    }
+    let columns = read_columns(session, &oids)?;
+    let mut lines = Vec::new();
+    for (entry, oid) in broken {
+        let line = match oid.and_then(|oid| columns.get(&oid)) {
+            Some(columns) => describe(session, entry, columns)?,
+            None => format!(
+                "Foreign key {} -> {} is not back, as the key of one of its partitions does not hold",
+                entry.shown(),
+                entry.parent.shown()
+            ),
+        };
+        log::warn!("{line}");
+        journal::set_failed(ledger.connection(), entry.id, Some(BROKEN), &line)?;
+        run.notice(ledger.connection(), "foreign key", &line)?;
+        lines.push(line);
+    }
+    let first = lines.first().cloned().unwrap_or_default();
+    Ok(Some(
+        Error::new(
+            Kind::Differences,
+            format!("{} foreign keys do not hold over the rows that are there", broken.len()),
+        )
+        .with_sqlstate(BROKEN)
+        .detail(first)
+        .hint(
+            "Mend the rows, then run \"pgcopy restore-constraints\"; after a copy that was not finished, \
+             \"pgcopy copy --resume\" or \"pgcopy copy --restart\" bring all rows.",
+        ),
+    ))
+}
+
+fn describe(session: &mut PgSession, entry: &Entry, columns: &Columns) -> Result<String> {
+    let limited = format!("{} limit {COUNTED_MAX}", offenders(columns, "1"));
+    let count: i64 = session
+        .query_one(&format!("select count(*) from ({limited}) s"), &[])
+        .context(|| format!("counting the rows that break foreign key {}", entry.shown()))?
+        .get(0);
+    let more = if count == COUNTED_MAX { " or more" } else { "" };
+    Ok(format!(
+        "Foreign key {} -> {} is NOT VALID: {count}{more} rows have no row that they refer to; \
+         they are found by: {}",
+        entry.shown(),
+        entry.parent.shown(),
+        offenders(columns, "c.*")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_for_offending_rows_knows_operators_nulls_and_match_full() {
+        let mut columns = Columns {
+            child: "s.c".to_owned(),
+            parent: "only s.p".to_owned(),
+            match_full: false,
+            own: vec!["a".to_owned(), "\"B\"".to_owned()],
+            referenced: vec!["x".to_owned(), "y".to_owned()],
+            operators: vec!["operator(pg_catalog.=)".to_owned(); 2],
+        };
+        assert_eq!(
+            offenders(&columns, "c.*"),
+            "select c.* from only s.c c where c.a is not null and c.\"B\" is not null and not exists \
+             (select from only s.p p where p.x operator(pg_catalog.=) c.a and p.y operator(pg_catalog.=) c.\"B\")"
+        );
+        columns.match_full = true;
+        assert!(
+            offenders(&columns, "1").contains("where (c.a is not null or c.\"B\" is not null) and")
+        );
+    }
+}

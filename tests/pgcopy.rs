@@ -1,0 +1,450 @@
+//! `pgcopy`: rows alone are replaced, keys and triggers come back, and nothing else of the target changes.
+//! The role that copies owns the tables and is no superuser.
+
+use std::path::Path;
+use std::sync::Once;
+
+use nix::sys::signal::Signal;
+
+use crate::support::program::{signal, start_program};
+use crate::support::{Output, PATIENCE, Pair, Running, WorkDir, pair};
+
+static ROLES: Once = Once::new();
+
+/// Two databases with the tables of `datacopy.sql`, owned by role app; rows in the source, and other, older
+/// ones in the target.
+fn shops() -> Pair {
+    let pair = pair();
+    ROLES.call_once(|| {
+        for cluster in [pair.from, pair.to] {
+            cluster.sql("postgres", "create role app login; create role boss login");
+        }
+    });
+    for cluster in [pair.from, pair.to] {
+        let owner = format!("alter database {} owner to app", pair.db);
+        cluster.sql("postgres", &owner);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/datacopy.sql");
+        let text = std::fs::read_to_string(file).unwrap();
+        cluster.sql(&pair.db, &format!("set role app; {text}"));
+    }
+    pair.load("datacopy-rows.sql");
+    pair.in_target(
+        "set session_replication_role = replica;
+         insert into shop.customer select i, 'old', 'sad', 1 from generate_series(1, 99) i;
+         insert into shop.customer values (100001, 'gone on the source', 'sad', 1);
+         insert into audit.trail select i, 1 + i from generate_series(1, 25) i;
+         insert into shop.empty values (1, 1); insert into audit.plain_3 values (1, 'old');",
+    );
+    pair
+}
+
+impl Pair {
+    fn pgcopy(&self, command: &str, work: &WorkDir, more: &[&str]) -> Output {
+        let mut all = vec![command.to_owned(), "--dir".to_owned(), work.dir()];
+        if command == "copy" {
+            let source = self.from.uri_as(&self.db, "app", "");
+            all.extend(["--source".to_owned(), source]);
+        }
+        let target = self.to.uri_as(&self.db, "app", "");
+        all.extend(["--target".to_owned(), target]);
+        all.extend(more.iter().map(|word| (*word).to_owned()));
+        let words: Vec<&str> = all.iter().map(String::as_str).collect();
+        start_program("pgcopy", &words).wait()
+    }
+
+    fn copy(&self, work: &WorkDir, more: &[&str]) -> Output {
+        self.pgcopy("copy", work, &[&["--yes"], more].concat())
+    }
+
+    /// The target's schema, with what a dump does not show of keys and triggers.
+    fn target_schema(&self) -> String {
+        let keys = self.in_target(
+            "select c.conrelid::regclass || ' ' || c.conname || ' ' || pg_get_constraintdef(c.oid) || ' ' ||
+                    coalesce((select p.conname from pg_constraint p where p.oid = c.conparentid), '-') || ' ' ||
+                    c.convalidated || c.conislocal || c.coninhcount || c.condeferrable || ' ' ||
+                    coalesce(obj_description(c.oid), '')
+               from pg_constraint c left join pg_constraint p on p.oid = c.conparentid
+              where c.contype = 'f' and (p.oid is null or p.confrelid = c.confrelid) order by 1",
+        );
+        let triggers = self.in_target(
+            "select tgrelid::regclass || ' ' || tgname || ' ' || tgenabled from pg_trigger
+              where not tgisinternal order by 1",
+        );
+        format!("{}\n{keys}\n{triggers}", self.to.dump_schema(&self.db))
+    }
+}
+
+#[test]
+fn all_rows_arrive_and_the_schema_is_as_before_without_a_superuser() {
+    let pair = shops();
+    let before = pair.target_schema();
+    pair.copy(&WorkDir::new(), &[]).exits(0).says(&[
+        "may not set session_replication_role",
+        "Foreign keys: 20 removed, 20 restored, 20 valid",
+    ]);
+    assert_eq!(before, pair.target_schema());
+    pair.assert_equal();
+}
+
+/// A table whose rows wait at the gate of the target; app owns it on both sides.
+const GATE: &str = "set role app;
+    create function shop.gate(i integer) returns boolean language plpgsql immutable as
+        'begin perform pg_catalog.pg_advisory_xact_lock_shared(42); return true; end';
+    create table shop.gated (id integer primary key, customer integer references shop.customer, check (shop.gate(id)));";
+
+/// Shops with a gate, which the rows of one table stand at.
+fn gated_shops() -> Pair {
+    let pair = shops();
+    pair.in_source(GATE);
+    pair.in_target(GATE);
+    pair.in_source("insert into shop.gated select i, i from generate_series(1, 100) i");
+    pair
+}
+
+impl Pair {
+    fn start_copy(&self, work: &WorkDir, more: &[&str]) -> Running {
+        let source = self.from.uri_as(&self.db, "app", "");
+        let target = self.to.uri_as(&self.db, "app", "");
+        let dir = work.dir();
+        let all = ["copy", "-s", &source, "-t", &target, "--dir", &dir, "--yes"];
+        start_program("pgcopy", &[&all[..], more].concat())
+    }
+
+    fn keys(&self) -> u32 {
+        self.in_target("select count(*) from pg_constraint where contype = 'f' and conparentid = 0")
+            .parse()
+            .unwrap()
+    }
+
+    /// Everything that the target holds.
+    fn target_state(&self) -> String {
+        let rows = self.in_target(
+            "select string_agg(format('%s %s', t, (xpath('/row/h/text()', query_to_xml(format(
+                'select count(*) || md5(coalesce(string_agg(x::text, '','' order by x::text), '''')) as h
+                   from only %s x', t), true, true, '')))[1]::text), chr(10) order by t::text)
+               from (select c.oid::regclass as t from pg_class c join pg_namespace n on n.oid = relnamespace
+                      where relkind = 'r' and nspname !~ '^pg_' and nspname <> 'information_schema') s",
+        );
+        format!("{rows}\n{}", self.target_schema())
+    }
+}
+
+/// kill -9 of every process of a run.
+fn kill_all(run: &Running) {
+    let mut all = run.children();
+    all.push(run.pid());
+    for pid in all {
+        signal(pid, Signal::SIGKILL);
+    }
+}
+
+#[test]
+fn a_run_that_was_killed_while_it_copied_goes_on_and_puts_everything_back() {
+    let pair = gated_shops();
+    let before = pair.target_schema();
+    let work = WorkDir::new();
+    let gate = pair.gate();
+    let mut run = pair.start_copy(&work, &[]);
+    pair.wait_for_gate(&run);
+    kill_all(&run);
+    run.wait_within(PATIENCE);
+    drop(gate);
+    assert_eq!(pair.keys(), 0, "all of them were removed");
+    assert!(work.path().join("restore-constraints.sql").exists());
+    pair.copy(&work, &[])
+        .exits(3)
+        .says(&["--resume", "restore-constraints"]);
+    pair.copy(&work, &["--resume"]).exits(0);
+    assert_eq!(before, pair.target_schema());
+    pair.assert_equal();
+    assert!(!work.path().join("restore-constraints.sql").exists());
+    pair.copy(&work, &["--resume"])
+        .exits(0)
+        .says(&["nothing to resume"]);
+    // a finished run is no obstacle to the next one
+    pair.copy(&work, &[]).exits(0);
+    pair.assert_equal();
+}
+
+#[test]
+fn restore_constraints_puts_back_what_a_killed_run_took_away_and_names_what_the_rows_break() {
+    let pair = gated_shops();
+    let before = pair.target_schema();
+    let work = WorkDir::new();
+    let gate = pair.gate();
+    let mut run = pair.start_copy(&work, &[]);
+    pair.wait_for_gate(&run);
+    kill_all(&run);
+    run.wait_within(PATIENCE);
+    drop(gate);
+    let out = pair.pgcopy("restore-constraints", &work, &[]);
+    assert!(out.code == 0 || out.code == 10, "{}", out.stderr);
+    // half a copy may break keys; the rest of the rows mends that
+    pair.copy(&work, &["--restart"]).exits(0);
+    assert_eq!(before, pair.target_schema());
+    pair.assert_equal();
+    pair.pgcopy("restore-constraints", &work, &[])
+        .exits(0)
+        .says(&["nothing to restore"]);
+}
+
+#[test]
+fn the_script_for_psql_puts_back_the_same() {
+    let pair = gated_shops();
+    let before = pair.target_schema();
+    let work = WorkDir::new();
+    let gate = pair.gate();
+    let mut run = pair.start_copy(&work, &["--include", "shop.gated"]);
+    pair.wait_for_gate(&run);
+    kill_all(&run);
+    run.wait_within(PATIENCE);
+    drop(gate);
+    assert_ne!(before, pair.target_schema());
+    let script = work.path().join("restore-constraints.sql");
+    for _ in 0..2 {
+        pair.to.psql_file(&pair.db, &script);
+        assert_eq!(before, pair.target_schema());
+    }
+    pair.pgcopy("restore-constraints", &work, &[]).exits(0);
+}
+
+#[test]
+fn a_signal_leaves_the_schema_as_it_was() {
+    let pair = gated_shops();
+    let before = pair.target_schema();
+    let work = WorkDir::new();
+    let gate = pair.gate();
+    let mut run = pair.start_copy(&work, &["--include", "shop.gated,audit.*"]);
+    pair.wait_for_gate(&run);
+    let other = WorkDir::new();
+    pair.copy(&other, &["--include", "shop.gated"])
+        .exits(3)
+        .says(&["another pgcopy is at work"]);
+    run.kill(Signal::SIGTERM);
+    let out = run.wait_within(PATIENCE * 3).exits(143);
+    assert!(out.stderr.contains("back as they were"), "{}", out.stderr);
+    drop(gate);
+    assert_eq!(before, pair.target_schema());
+    assert!(!work.path().join("restore-constraints.sql").exists());
+}
+
+#[test]
+fn a_table_outside_of_the_selection_keeps_its_rows_and_its_key() {
+    let pair = shops();
+    let before = pair.target_schema();
+    let rows = "select md5(string_agg(t::text, ',' order by id)) from audit.trail t";
+    let trail = pair.in_target(rows);
+    pair.copy(&WorkDir::new(), &["--include", "shop.customer"])
+        .exits(0)
+        .says(&["audit.trail.trail_customer_fk"]);
+    assert_eq!(trail, pair.in_target(rows));
+    assert_eq!(before, pair.target_schema());
+    assert_eq!(pair.in_target("select count(*) from shop.customer"), "3000");
+}
+
+#[test]
+fn rows_outside_that_point_to_what_is_gone_are_found_by_the_query_in_the_message() {
+    let pair = shops();
+    pair.in_target("update audit.trail set customer = 100001 where id = 1");
+    let work = WorkDir::new();
+    let out = pair.copy(&work, &["--include", "shop.customer"]).exits(10);
+    let query = out
+        .stderr
+        .split("found by: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next())
+        .expect("a query");
+    assert!(pair.in_target(query).starts_with("1|100001"), "{query}");
+    pair.in_target("update audit.trail set customer = 1 where id = 1");
+    pair.pgcopy("restore-constraints", &work, &[]).exits(0);
+}
+
+#[test]
+fn what_forbids_a_copy_is_named_and_nothing_is_written() {
+    let pair = shops();
+    pair.in_target(
+        "alter table audit.plain_1 alter t type varchar(9); alter table audit.plain_2 add more integer;
+         alter table audit.plain_4 drop t; drop table audit.plain_5; alter table audit.plain_6 alter t set not null;
+         drop table audit.plain_7; create view audit.plain_7 as select 1 as id;
+         alter table shop.same1 owner to boss; grant all on shop.same1 to app; revoke insert on audit.plain_8 from app;
+         alter type shop.mood rename value 'so so' to 'so';",
+    );
+    let before = pair.target_state();
+    let out = pair.copy(&WorkDir::new(), &[]).exits(3);
+    for named in [
+        "audit.plain_1: column t is text on the source, character varying(9) on the target",
+        "audit.plain_2: column more integer is on the target only",
+        "audit.plain_4: column t text is on the source only",
+        "table audit.plain_5 does not exist",
+        "audit.plain_6: column t is NOT NULL on the target only",
+        "audit.plain_7: a table on the source, a view on the target",
+        "no INSERT on audit.plain_8",
+        "lacks so so",
+        "shop.same1.same_fk -> shop.customer: role \"app\" has not the rights of boss",
+    ] {
+        assert!(out.stderr.contains(named), "{named}\n{}", out.stderr);
+    }
+    assert_eq!(before, pair.target_state());
+    let work = WorkDir::new();
+    let same = pair.to.uri_as(&pair.db, "app", "");
+    let dir = work.dir();
+    start_program(
+        "pgcopy",
+        &["copy", "-s", &same, "-t", &same, "--dir", &dir, "--yes"],
+    )
+    .wait()
+    .exits(3)
+    .says(&["the same database"]);
+    pair.pgcopy("copy", &WorkDir::new(), &["--include", "audit.trail"])
+        .exits(3)
+        .says(&["no terminal", "--yes"]);
+    pair.copy(&WorkDir::new(), &["--include", "nowhere"])
+        .exits(3)
+        .says(&["no such table"]);
+    pair.copy(&WorkDir::new(), &["--include", "shop.v"])
+        .exits(3)
+        .says(&["is a view"]);
+    pair.copy(&WorkDir::new(), &["--resume", "--include", "audit.trail"])
+        .exits(3)
+        .says(&["nothing to resume"]);
+    assert_eq!(before, pair.target_state());
+}
+
+#[test]
+fn the_plan_of_a_dry_run_is_what_a_run_does() {
+    let pair = shops();
+    let before = pair.target_state();
+    let choice = [
+        "--exclude",
+        "temp_*,*_logs",
+        "--include",
+        "public.*,audit.*,shop.person",
+    ];
+    let work = WorkDir::new();
+    let out = pair
+        .pgcopy(
+            "copy",
+            &work,
+            &[&choice[..], &["--dry-run", "--output", "json"]].concat(),
+        )
+        .exits(0);
+    assert_eq!(before, pair.target_state());
+    assert!(!work.path().exists(), "a dry run leaves nothing behind");
+    let planned: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    pair.copy(&work, &choice).exits(0);
+    let read = |name: &str| -> serde_json::Value {
+        let text = std::fs::read_to_string(work.path().join(name)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let names = |plan: &serde_json::Value| -> Vec<String> {
+        let tables = plan["tables"].as_array().unwrap();
+        let mut names: Vec<String> = tables
+            .iter()
+            .map(|t| format!("{}.{}", t["schema"], t["table"]))
+            .collect();
+        names.sort();
+        names
+    };
+    let run = read("plan.json");
+    assert_eq!(names(&planned), names(&run));
+    assert_eq!(names(&planned), names(&read("summary.json")));
+    for part in ["keys", "triggers", "sequences", "left_out", "mode"] {
+        assert_eq!(planned[part], run[part], "{part}");
+    }
+    assert!(
+        planned["left_out"]
+            .to_string()
+            .contains("excluded by temp_*")
+    );
+    assert_eq!(pair.in_target("select count(*) from audit.temp_1"), "0");
+    assert_eq!(pair.in_target("select count(*) from audit.plain_3"), "60");
+}
+
+#[test]
+fn modes_replica_and_keep_copy_the_same() {
+    let pair = shops();
+    let before = pair.target_schema();
+    let superuser = ["-t", &pair.target()];
+    pair.copy(&WorkDir::new(), &superuser)
+        .exits(0)
+        .says(&["may set session_replication_role"]);
+    assert_eq!(before, pair.target_schema());
+    pair.assert_equal();
+    pair.copy(&WorkDir::new(), &["--constraints", "replica"])
+        .exits(3)
+        .says(&["may not set session_replication_role"]);
+    let keep = ["--constraints", "keep", "--include"];
+    pair.copy(
+        &WorkDir::new(),
+        &[&keep[..], &["shop.egg,shop.hen"]].concat(),
+    )
+    .exits(3)
+    .says(&["in a circle"]);
+    pair.in_target("alter table shop.customer disable trigger user; alter table shop.orders disable trigger user;
+        alter table shop.line disable trigger user; delete from shop.line where no = 1");
+    let tables = "shop.person,shop.same2,audit.*,audit.trail,shop.quick";
+    pair.in_target("alter table audit.trail drop constraint trail_customer_fk");
+    pair.copy(&WorkDir::new(), &[&keep[..], &[tables]].concat())
+        .exits(0);
+    assert_eq!(pair.in_target("select count(*) from shop.person"), "1000");
+}
+
+#[test]
+fn files_variables_and_the_command_line_are_read_in_their_order_and_doubt_is_an_error() {
+    let pair = shops();
+    let work = WorkDir::new();
+    let (source, target) = (pair.source(), pair.target());
+    let conn = work.file("source.conn", &format!("# the source\n\n{source}\n"));
+    let list = |more: &[&str]| start_program("pgcopy", &[&["list"], more].concat()).wait();
+    list(&[
+        "--source-file",
+        &conn,
+        "--include",
+        "audit.plain_1*",
+        "--exact-rows",
+    ])
+    .exits(0)
+    .says(&["SCHEMA", "plain_12", "TOTAL   11 tables"]);
+    let json = list(&["-s", &source, "--schema", "audit", "--json"]).exits(0);
+    let document: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(document["total"]["tables"], 28);
+    let config = work.file("c.toml", "source-file = 'nowhere'\nschema = ['audit']\n");
+    list(&["--config", &config, "-s", &source])
+        .exits(0)
+        .says(&["TOTAL   28 tables"]);
+    let bad = work.file("bad.toml", "paralel = 3\n");
+    list(&["--config", &bad, "-s", &source])
+        .exits(1)
+        .says(&["line 1", "parallel"]);
+    let consent = work.file("yes.toml", "yes = true\n");
+    list(&["--config", &consent, "-s", &source])
+        .exits(1)
+        .says(&["command line"]);
+    list(&[]).exits(1).says(&["PGCOPY_SOURCE"]);
+    list(&["-s", &source, "stray"]).exits(1);
+    list(&["-s", &source, "--include", "a.b.c"])
+        .exits(1)
+        .says(&["more than one dot"]);
+    let dir = work.dir();
+    let copy = |more: &[&str]| {
+        start_program(
+            "pgcopy",
+            &[&["copy", "--dir", &dir, "-s", &source], more].concat(),
+        )
+        .wait()
+    };
+    copy(&["-t", &target, "-d", &source])
+        .exits(1)
+        .says(&["--dest"]);
+    copy(&["-t", &target, "--target-file", &conn])
+        .exits(1)
+        .says(&["both given"]);
+    copy(&["-t", &target, "--compress"])
+        .exits(1)
+        .says(&["ssh -C"]);
+    copy(&["-t", &target, "--output", "web"])
+        .exits(1)
+        .says(&["not supported yet"]);
+    copy(&["-t", "postgres://nobody@127.0.0.1:1/x", "--dry-run"]).exits(7);
+    assert!(!work.path().exists());
+}
