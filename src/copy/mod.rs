@@ -4,6 +4,7 @@
 //! for each unit (many units where tables are small), then marks the ledger. Never trusts a mark
 //! alone: a part says in the target's own transaction that it is there.
 
+mod insert;
 mod read;
 mod task;
 mod worker;

@@ -3,6 +3,7 @@
 //! Runs in copy worker processes. Holds one session on each side; both are thrown away after any
 //! failure, as a session in the middle of a COPY cannot be trusted with the next table.
 
+use super::insert;
 use super::read::{self, Standing};
 use super::task::Task;
 use super::write::{self, Moved};
@@ -28,6 +29,8 @@ pub struct CopyFacts {
     pub fresh: bool,
     /// Statements for each session on the target; may be empty.
     pub target_settings: String,
+    /// Rows in one INSERT; `None`: COPY.
+    pub insert: Option<u32>,
 }
 
 impl CopyFacts {
@@ -36,6 +39,7 @@ impl CopyFacts {
         Self {
             fresh,
             target_settings: String::new(),
+            insert: None,
         }
     }
 }
@@ -316,7 +320,8 @@ fn copy_all(
     (tasks, standings): (&[Task], &[Standing]),
 ) -> Result<Vec<Done>> {
     let means = worker.means;
-    let many = tasks.len() > 1 && !tasks.iter().any(Task::leaves_progress);
+    let many =
+        tasks.len() > 1 && facts.insert.is_none() && !tasks.iter().any(Task::leaves_progress);
     if many && standings.iter().all(|standing| *standing == Standing::Same) {
         let since = Instant::now();
         let mut on_bytes = |_| worker.leaf.check();
@@ -354,13 +359,12 @@ fn copy_all(
             }
             Ok(())
         };
-        let moved = write::copy(
-            &mut open.source,
-            &mut open.target,
-            task,
-            facts.fresh,
-            &mut on_bytes,
-        )
+        let (source, target) = (&mut open.source, &mut open.target);
+        write::empty(target, task, facts.fresh)?;
+        let moved = match facts.insert {
+            None => write::copy(source, target, task, facts.fresh, &mut on_bytes),
+            Some(rows) => insert::copy(source, target, (task, rows), &mut on_bytes),
+        }
         .context(|| format!("copying table {}", task.qname))?;
         let snapshot_is_older = means.consistent;
         if *standing == Standing::Rewritten

@@ -45,6 +45,14 @@ pub(super) fn already_there(
         .and_then(|rows| rows.parse().ok()))
 }
 
+/// Empties the target's table where this unit has to.
+pub(super) fn empty(target: &mut wire::Session, task: &Task, fresh: bool) -> Result<()> {
+    if task.must_truncate(fresh) || task.freezes(fresh) {
+        target.simple(&task.truncate_sql())?;
+    }
+    Ok(())
+}
+
 /// Copies one unit inside transactions that are open on both sides. Errors: the side that failed;
 /// row counts that differ are a failure of the target.
 pub(super) fn copy(
@@ -54,9 +62,6 @@ pub(super) fn copy(
     fresh: bool,
     on_bytes: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<Moved> {
-    if task.must_truncate(fresh) || task.freezes(fresh) {
-        target.simple(&task.truncate_sql())?;
-    }
     let mut out = source.copy_out(&task.copy_out_sql())?;
     let mut into = target.copy_in(&task.copy_in_sql(fresh))?;
     let bytes = relay::relay(&mut out, &mut into, on_bytes)?;

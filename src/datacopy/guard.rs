@@ -6,11 +6,12 @@
 
 use super::facts_of_run::Prepared;
 use super::prepare::{self, PrepareInput};
+use super::restore;
 use super::rows;
 use crate::catalog::{DataPlan, Ledger, Run, sqlite_error};
 use crate::check;
 use crate::error::{Context, Error, Result};
-use crate::fkey::discover::{Tree, trees};
+use crate::fkey::discover::{Mode, Tree, trees};
 use crate::fkey::{self, Limits, journal, patiently};
 use crate::pg::{PgSession, Profile, Token};
 use crate::supervisor::{Leaf, Report};
@@ -133,6 +134,10 @@ fn make_ready(
     prepare::refuse_faults(&drawn)?;
     refuse_changed(&input.prepare, &drawn.plan)?;
     ledger.write(|tx| rows::write(tx, means.run, &drawn, (settings, &earlier)))?;
+    let unchecked = serde_json::json!(drawn.unchecked).to_string();
+    means
+        .run
+        .mark(ledger.connection(), restore::TO_CHECK, &unchecked)?;
     say_kept(&earlier, drawn.copies.len());
     let limits = Limits::new(settings.switches.no_timeouts);
     let all = trees(&drawn.keys);
@@ -160,7 +165,13 @@ fn make_ready(
             removed.triggers
         );
     }
-    empty_tables(leaf, target, (ledger, limits))
+    if drawn.mode != Some(Mode::Replica) {
+        return empty_tables(leaf, target, (ledger, limits));
+    }
+    // Triggers on TRUNCATE are triggers, too.
+    target.batch_execute("set session_replication_role = 'replica'")?;
+    empty_tables(leaf, target, (ledger, limits))?;
+    target.batch_execute("reset session_replication_role")
 }
 
 /// Refuses to go on when what was shown is not what would be done now.

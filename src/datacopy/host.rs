@@ -77,7 +77,11 @@ impl CopyHost {
             uuid: self.input.uuid.clone(),
             snapshot: self.snapshot.clone(),
             consistent: !self.input.settings.switches.no_snapshot,
-            encoding: encoding.database.encoding.clone(),
+            // Constants of INSERT are taken apart here, in one encoding.
+            encoding: match self.input.settings.insert {
+                Some(_) => "UTF8".to_owned(),
+                None => encoding.database.encoding.clone(),
+            },
             bells: self
                 .bells
                 .ok_or_else(|| Error::internal("a worker was started without bells"))?,
@@ -100,6 +104,7 @@ impl CopyHost {
         CopyFacts {
             fresh: false,
             target_settings: settings,
+            insert: self.input.settings.insert,
         }
     }
 

@@ -85,6 +85,8 @@ pub(super) struct Drawn {
     pub(super) groups: Vec<Group>,
     /// Keys of the target.
     pub(super) keys: Vec<Key>,
+    /// Keys that stay and are not checked while rows arrive; at the end of planning, those to check after it.
+    pub(super) unchecked: Vec<Oid>,
     /// Roots of the keys that are removed.
     pub(super) removed: BTreeSet<Oid>,
     /// Triggers that are switched off.
@@ -160,7 +162,7 @@ pub(super) fn draw(
     drawn.plan.left_out = selected.left_out;
     surroundings::warn_of_surroundings(sides, settings, &drawn, &mut findings)?;
     let names: HashSet<String> = twins.iter().map(|twin| twin.from.shown()).collect();
-    surroundings::compare_keys(sides, &names, &drawn.keys, &mut findings)?;
+    surroundings::compare_keys(sides, (settings, &names), &mut drawn, &mut findings)?;
     Ok(finish(sides, settings, drawn, findings))
 }
 

@@ -57,6 +57,10 @@ pub(super) fn handle_keys(
         if fate == Fate::Remove {
             drawn.removed.insert(tree.root.oid);
         }
+        let is_claimed = tree.root.is_enforced && tree.root.is_valid;
+        if fate == (Fate::Stay { checked: false }) && is_claimed {
+            drawn.unchecked.push(tree.root.oid);
+        }
         drawn.plan.keys.push(plan_key(tree, fate, selection));
     }
     for trigger in triggers.iter().filter(|trigger| fires(trigger, shown_mode)) {

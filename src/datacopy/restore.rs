@@ -1,12 +1,16 @@
 //! Putting back, as processes: one adds keys NOT VALID and sets triggers, one proves at the end; between them
 //! workers of `fkey` validate.
 
-use crate::catalog::{Ledger, sqlite_error};
-use crate::error::Result;
+use crate::catalog::{Ledger, Run, sqlite_error};
+use crate::error::{Error, Result};
 use crate::fkey::{self, Limits};
 use crate::pg::{PgSession, Profile, Registration, Token};
 use crate::supervisor::{Leaf, Report};
+use crate::units::Oid;
 use crate::worker::{self, Means};
+
+/// Mark with the keys that are to be checked once all rows are there.
+pub(super) const TO_CHECK: &str = "keys-to-check";
 
 /// A ledger and a session of this process, which the canceller knows.
 fn open(leaf: &Leaf<'_>, means: &Means) -> Result<(Ledger, PgSession, Registration)> {
@@ -41,6 +45,14 @@ pub(super) fn add(leaf: &mut Leaf<'_>, means: &Means, limits: Limits) -> Result<
     Ok(())
 }
 
+/// Keys that stayed and were not checked in this run.
+fn keys_to_check(ledger: &Ledger, means: &Means) -> Result<Vec<Oid>> {
+    let mark = Run::marked(ledger.connection(), TO_CHECK)?;
+    let of_this_run = mark.filter(|(run, _)| *run == means.run.id);
+    let keys = of_this_run.map_or(Ok(Vec::new()), |(_, text)| serde_json::from_str(&text));
+    keys.map_err(|error| Error::internal(format!("could not read the keys to check: {error}")))
+}
+
 /// Adds the rest and proves all of it. Blocks.
 pub(super) fn prove(leaf: &mut Leaf<'_>, means: &Means, limits: Limits) -> Result<()> {
     let (mut ledger, mut target, _registered) = open(leaf, means)?;
@@ -58,7 +70,11 @@ pub(super) fn prove(leaf: &mut Leaf<'_>, means: &Means, limits: Limits) -> Resul
         keys: back.keys,
         proven: back.proven,
     });
-    if let Some(error) = flaw {
+    let not_held = match keys_to_check(&ledger, means)? {
+        keys if keys.is_empty() => None,
+        keys => fkey::check_unchecked(leaf, &mut target, (&mut ledger, means.run), &keys)?,
+    };
+    if let Some(error) = flaw.or(not_held) {
         leaf.report(&Report::Flawed { error });
     }
     Ok(())

@@ -9,13 +9,15 @@ use crate::catalog::LeftOut;
 use crate::error::Result;
 use crate::fkey::discover::{Key, read_keys};
 use crate::schema::has_large_objects;
+use crate::units::Oid;
+use crate::workdir::Intent;
 use std::collections::{BTreeSet, HashSet};
 
 /// Keys that one side has and the other lacks.
 pub(super) fn compare_keys(
     sides: &mut Sides<'_>,
-    names: &HashSet<String>,
-    target_keys: &[Key],
+    (settings, names): (&CopySettings, &HashSet<String>),
+    drawn: &mut Drawn,
     findings: &mut Findings,
 ) -> Result<()> {
     let source_keys = read_keys(sides.source.0)?;
@@ -31,7 +33,7 @@ pub(super) fn compare_keys(
             })
             .collect()
     };
-    let (ours, theirs) = (lines(&source_keys), lines(target_keys));
+    let (ours, theirs) = (lines(&source_keys), lines(&drawn.keys));
     for (name, parent) in ours.difference(&theirs) {
         findings.warnings.push(format!(
             "the target lacks foreign key {name} -> {parent}, which the source has"
@@ -42,7 +44,31 @@ pub(super) fn compare_keys(
             "foreign key {name} -> {parent} is on the target only"
         ));
     }
+    let is_whole = settings.switches.validate
+        || settings.switches.no_snapshot
+        || settings.intent == Intent::Resume;
+    if !is_whole {
+        // What holds in the source's snapshot holds among the rows that come from it.
+        let held: HashSet<(String, String, String)> = source_keys
+            .iter()
+            .filter(|key| key.is_valid && key.is_enforced)
+            .filter(|key| names.contains(&key.parent.shown()))
+            .map(identity)
+            .collect();
+        let holds: HashSet<Oid> = drawn
+            .keys
+            .iter()
+            .filter(|key| held.contains(&identity(key)))
+            .map(|key| key.oid)
+            .collect();
+        drawn.unchecked.retain(|oid| !holds.contains(oid));
+    }
     Ok(())
+}
+
+/// What makes two keys the same on both sides.
+fn identity(key: &Key) -> (String, String, String) {
+    (key.child.shown(), key.name.clone(), key.definition.clone())
 }
 
 /// What a person should know of the two servers.
@@ -87,7 +113,11 @@ pub(super) fn warn_of_surroundings(
         ));
     }
     for (side, facts) in [("source", sides.source.1), ("target", sides.target.1)] {
-        if facts.database.encoding == "SQL_ASCII" {
+        if facts.database.encoding == "SQL_ASCII" && settings.insert.is_some() {
+            findings.faults.push(format!(
+                "{side}: --insert needs an encoding, and the database is SQL_ASCII"
+            ));
+        } else if facts.database.encoding == "SQL_ASCII" {
             findings.warnings.push(format!(
                 "the {side} is SQL_ASCII: bytes are copied as they are"
             ));

@@ -16,7 +16,7 @@ pub use layers::{Cycle, order};
 pub use lock::{Limits, patiently};
 pub use remove::{Removed, remove};
 pub use restore::{Back, add, finish};
-pub use validate::run as validate;
+pub use validate::{check_unchecked, run as validate};
 
 use crate::error::Result;
 use crate::pg::PgSession;

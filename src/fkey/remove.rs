@@ -33,8 +33,8 @@ pub fn remove(
     let mut entries = journal::open_entries(ledger.connection())?;
     // Keys of partitions go with their root; the order of tables is the same for everybody.
     entries.sort_by_key(|entry| (entry.child.oid, entry.id));
-    let tops: Vec<&Entry> = entries.iter().filter(|entry| entry.above == 0).collect();
     session.batch_execute(&limits.statement())?;
+    let tops = tops(session, &entries)?;
     let mut removed = Removed::default();
     for batch in tops.chunks(BATCH) {
         leaf.check()?;
@@ -55,6 +55,21 @@ pub fn remove(
         removed.triggers += gone.triggers;
     }
     Ok(removed)
+}
+
+/// What has to be removed by name. The key of a partition goes with the one above it, unless that one is not
+/// there: rows that broke the key of one partition have kept it from coming back.
+fn tops<'e>(session: &mut PgSession, entries: &'e [Entry]) -> Result<Vec<&'e Entry>> {
+    let all: Vec<&Entry> = entries.iter().collect();
+    let presence = look(session, &all)?;
+    let is_there = |id: i64| {
+        let above = entries.iter().find(|entry| entry.id == id);
+        above.is_some_and(|entry| find(&presence, entry).is_some())
+    };
+    Ok(all
+        .into_iter()
+        .filter(|entry| entry.above == 0 || !is_there(entry.above))
+        .collect())
 }
 
 fn remove_batch(session: &mut PgSession, batch: &[&Entry], tables: &[String]) -> Result<Removed> {

@@ -154,6 +154,7 @@ fn one(
 
 /// How to find the rows that break a key.
 struct Columns {
+    name: String,
     child: String,
     parent: String,
     match_full: bool,
@@ -187,7 +188,7 @@ fn offenders(columns: &Columns, select: &str) -> String {
         nulls("not null", " and ")
     };
     format!(
-        "select {select} from only {} c where {of_interest} and not exists (select from {} p where {})",
+        "select {select} from {} c where {of_interest} and not exists (select from {} p where {})",
         c.child,
         c.parent,
         pairs.join(" and ")
@@ -200,6 +201,7 @@ fn read_columns(session: &mut PgSession, keys: &[Oid]) -> Result<HashMap<Oid, Co
         .iter()
         .map(|row| {
             let columns = Columns {
+                name: row.get("name"),
                 child: row.get("child"),
                 parent: row.get("parent"),
                 match_full: row.get::<_, &str>("match") == "f",
@@ -254,12 +256,53 @@ pub(super) fn report_broken(
     ))
 }
 
-fn describe(session: &mut PgSession, entry: &Entry, columns: &Columns) -> Result<String> {
+/// Counts rows that break keys which stayed and were not checked while rows arrived. The server still calls such
+/// a key valid. The error is for the first one that does not hold.
+pub fn check_unchecked(
+    leaf: &Leaf<'_>,
+    session: &mut PgSession,
+    (ledger, run): (&mut Ledger, Run),
+    keys: &[Oid],
+) -> Result<Option<Error>> {
+    let mut first = None;
+    for columns in read_columns(session, keys)?.values() {
+        leaf.check()?;
+        let count = count(session, columns)?;
+        if count == 0 {
+            continue;
+        }
+        let line = format!(
+            "Foreign key {} of {} does not hold, though the server calls it valid: {count} rows (counted up to \
+             {COUNTED_MAX}) have no row that they refer to; they are found by: {}",
+            columns.name,
+            columns.child.trim_start_matches("only "),
+            offenders(columns, "c.*")
+        );
+        log::warn!("{line}");
+        run.notice(ledger.connection(), "foreign key", &line)?;
+        first.get_or_insert(line);
+    }
+    Ok(first.map(|line| {
+        Error::new(
+            Kind::Differences,
+            "foreign keys do not hold over the rows that are there",
+        )
+        .with_sqlstate(BROKEN)
+        .detail(line)
+        .hint("Mend the rows, or copy the tables that they refer to as well.")
+    }))
+}
+
+fn count(session: &mut PgSession, columns: &Columns) -> Result<i64> {
     let limited = format!("{} limit {COUNTED_MAX}", offenders(columns, "1"));
-    let count: i64 = session
+    let row = session
         .query_one(&format!("select count(*) from ({limited}) s"), &[])
-        .context(|| format!("counting the rows that break foreign key {}", entry.shown()))?
-        .get(0);
+        .context(|| format!("counting the rows that break foreign key {}", columns.name))?;
+    Ok(row.get(0))
+}
+
+fn describe(session: &mut PgSession, entry: &Entry, columns: &Columns) -> Result<String> {
+    let count = count(session, columns)?;
     let more = if count == COUNTED_MAX { " or more" } else { "" };
     Ok(format!(
         "Foreign key {} -> {} is NOT VALID: {count}{more} rows have no row that they refer to; \
@@ -277,7 +320,8 @@ mod tests {
     #[test]
     fn the_query_for_offending_rows_knows_operators_nulls_and_match_full() {
         let mut columns = Columns {
-            child: "s.c".to_owned(),
+            name: "k".to_owned(),
+            child: "only s.c".to_owned(),
             parent: "only s.p".to_owned(),
             match_full: false,
             own: vec!["a".to_owned(), "\"B\"".to_owned()],

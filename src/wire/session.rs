@@ -223,15 +223,19 @@ impl Session {
 
     /// Sends a simple query.
     pub(super) fn send_query(&mut self, sql: &str) -> Result<()> {
+        self.send_query_as(sql, sql)
+    }
+
+    fn send_query_as(&mut self, sql: &str, shown: &str) -> Result<()> {
         self.check()?;
-        crate::sql!("{} {sql}", self.prefix());
+        crate::sql!("{} {shown}", self.prefix());
         let mut out = BytesMut::with_capacity(sql.len() + 6);
         frontend::query(sql, &mut out).map_err(|error| {
             Error::new(
                 Kind::Internal,
                 format!("could not send a statement: {error}"),
             )
-            .with_query(sql)
+            .with_query(shown)
         })?;
         self.send(&out)
     }
@@ -241,7 +245,12 @@ impl Session {
     /// The first error ends them; the session can be used again. COPY is refused: see
     /// [`Session::copy_out`] and [`Session::copy_in`].
     pub fn simple(&mut self, sql: &str) -> Result<Vec<StatementResult>> {
-        self.send_query(sql)?;
+        self.simple_as(sql, sql)
+    }
+
+    /// The same for statements that must not be shown: log and errors have `shown` in their place.
+    pub fn simple_as(&mut self, sql: &str, shown: &str) -> Result<Vec<StatementResult>> {
+        self.send_query_as(sql, shown)?;
         let mut results = Vec::new();
         let (mut rows, mut attnums) = (Vec::new(), Vec::new());
         loop {
@@ -269,7 +278,7 @@ impl Session {
                     Err(malformed) => return Err(self.lost(&malformed.into())),
                 },
                 b'I' => results.push(StatementResult::default()),
-                b'E' => return Err(self.failed(&body, Some(sql))),
+                b'E' => return Err(self.failed(&body, Some(shown))),
                 b'Z' => {
                     self.ready(&body);
                     return Ok(results);

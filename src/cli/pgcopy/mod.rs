@@ -237,3 +237,41 @@ fn ended(result: Result<()>) -> ExitCode {
 fn draw_progress(ledger: &Path, nap: &dyn Fn(std::time::Duration) -> Result<()>) -> Result<()> {
     crate::report::draw_loop(ledger, nap, &crate::sys::terminal::columns)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_visible_option_stands_in_the_man_page() {
+        let page = include_str!("../../../man/pgcopy.1");
+        let mut tree = args::tree();
+        tree.build();
+        let options = tree
+            .get_subcommands()
+            .flat_map(clap::Command::get_arguments);
+        for option in options.filter(|option| !option.is_hide_set()) {
+            let aliases = option.get_all_aliases().unwrap_or_default();
+            for long in option.get_long().into_iter().chain(aliases) {
+                let name = format!("Fl Fl {long}");
+                let there = page.lines().filter(|line| line.starts_with(".It "));
+                assert!(
+                    there.into_iter().any(|line| line.contains(&name)),
+                    "--{long}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_command_line_is_one_error_that_names_the_command() {
+        let call = |words: &[&str]| -> String {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            run(&words, &Environment::of(&[])).unwrap_err().to_string()
+        };
+        assert!(call(&["pgcopy"]).contains("expected a command"));
+        assert!(call(&["pgcopy", "copy", "--parallel", "0"]).contains("--parallel"));
+        assert!(call(&["pgcopy", "list", "--no-such"]).starts_with("pgcopy list"));
+        assert!(call(&["pgcopy", "copy"]).contains("PGCOPY_SOURCE"));
+    }
+}

@@ -88,8 +88,6 @@ fn refuse_unsupported(args: &CopyArgs) -> Result<()> {
             .hint("Use --output interactive, or --output json for programs."));
     }
     let not_yet = [
-        (args.insert, "--insert"),
-        (args.validate, "--validate"),
         (
             args.output == Some(OutputArg::Interactive),
             "--output interactive",

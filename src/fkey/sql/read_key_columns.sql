@@ -1,10 +1,11 @@
 -- Reads the columns of foreign keys, with the operators that compare them.
 -- Parameters: $1 oid[]: the keys.
--- Columns: oid oid, child text (qualified, quoted), parent text (the same, with ONLY unless partitioned), match
+-- Columns: oid oid, name text (raw), child, parent text (qualified, quoted, with ONLY unless partitioned), match
 --   text (s simple, f full, p partial), child_columns text[] (quoted), parent_columns text[] (quoted),
 --   operators text[] (parent's column on the left, ready for SQL).
 -- Order: oid. Servers: 12 and later.
-select k.oid, format('%I.%I', cn.nspname, c.relname) as child,
+select k.oid, k.conname::text as name,
+       case when c.relkind = 'p' then '' else 'only ' end || format('%I.%I', cn.nspname, c.relname) as child,
        case when p.relkind = 'p' then '' else 'only ' end || format('%I.%I', pn.nspname, p.relname) as parent,
        k.confmatchtype::text as match,
        (select array_agg(format('%I', a.attname) order by i)
