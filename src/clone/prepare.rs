@@ -20,7 +20,6 @@ use crate::dump::{SchemaDir, SearchPlaces, Tools, choose};
 use crate::error::{Error, Kind, Result};
 use crate::filter::{LeftOut, Selection};
 use crate::pg::Token;
-use crate::schema::server::ServerFacts;
 use crate::supervisor::{Leaf, Report};
 use crate::units::{PgVersion, Side};
 use crate::workdir::{Intent, Layout};
@@ -436,6 +435,4 @@ fn relations(ledger: &Ledger) -> Result<Vec<(String, String)>> {
             .collect()
     };
     read().map_err(|error| sqlite_error("read", &error))
-}
-    }
 }
