@@ -10,6 +10,7 @@ use super::plan::{Drawn, Emptying, Group, Sides, TableCopy};
 use super::settings::CopySettings;
 use crate::catalog::{PlanKey, PlanTrigger};
 use crate::error::Result;
+use crate::fkey;
 use crate::fkey::discover::{
     self, Fate, Mode, Selection, Tree, Trigger, fires, read_keys, read_triggers,
 };
@@ -73,7 +74,9 @@ pub(super) fn handle_keys(
             .map(|members| group_of(target, &members, selection))
             .collect();
         if mode == Mode::Keep {
-            drawn.copy_after = mode::edges(&facts);
+            // A table that refers to itself does not wait for itself.
+            let edges = fkey::order(&mode::edges(&facts)).unwrap_or_default();
+            drawn.copy_after = edges.into_iter().collect();
         }
     }
     let pinned: HashSet<Oid> = leaves

@@ -53,6 +53,26 @@ fn keys_to_check(ledger: &Ledger, means: &Means) -> Result<Vec<Oid>> {
     keys.map_err(|error| Error::internal(format!("could not read the keys to check: {error}")))
 }
 
+/// Tables that nobody copied in this run, though nothing failed: a run must never end well over one.
+fn not_copied(ledger: &Ledger, means: &Means) -> Result<Option<Error>> {
+    if Run::marked(ledger.connection(), TO_CHECK)?.is_none_or(|(run, _)| run != means.run.id) {
+        return Ok(None);
+    }
+    let left: Option<String> = ledger
+        .connection()
+        .query_row(
+            "select group_concat(distinct t.qname) from unit u join s_table t on t.oid = u.table_oid
+              where u.kind = 'copy' and u.state in ('waiting', 'todo', 'running')",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(|error| sqlite_error("read", &error))?;
+    Ok(left.map(|tables| {
+        Error::internal(format!("tables were not copied: {tables}"))
+            .hint("Use \"pgcopy copy --resume\"; what was removed is back.")
+    }))
+}
+
 /// Adds the rest and proves all of it. Blocks.
 pub(super) fn prove(leaf: &mut Leaf<'_>, means: &Means, limits: Limits) -> Result<()> {
     let (mut ledger, mut target, _registered) = open(leaf, means)?;
@@ -70,6 +90,9 @@ pub(super) fn prove(leaf: &mut Leaf<'_>, means: &Means, limits: Limits) -> Resul
         keys: back.keys,
         proven: back.proven,
     });
+    if let Some(error) = not_copied(&ledger, means)? {
+        leaf.report(&Report::GivenUp { error });
+    }
     let not_held = match keys_to_check(&ledger, means)? {
         keys if keys.is_empty() => None,
         keys => fkey::check_unchecked(leaf, &mut target, (&mut ledger, means.run), &keys)?,
