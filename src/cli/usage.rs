@@ -67,6 +67,7 @@ pub(super) fn error_at(error: &clap::Error, path: &str, tree: &clap::Command) ->
                     .unwrap_or("another option")
             )
         ),
+        ErrorKind::MissingRequiredArgument => format!("missing: {}", option.unwrap_or_default()),
         _ => first_line(error),
     };
     let suggestion = [
