@@ -214,11 +214,11 @@ pub(in crate::cli) struct SentinelSetupArgs {
     #[command(flatten)]
     pub(in crate::cli) place: SentinelPlaceArgs,
     /// Where receiving begins
-    #[arg(value_name = "STARTPOS", required = true, value_parser = value::lsn)]
-    pub(in crate::cli) startpos: Lsn,
+    #[arg(value_name = "STARTPOS", value_parser = value::lsn)]
+    pub(in crate::cli) startpos: Option<Lsn>,
     /// Where to stop; 0/0 for never
-    #[arg(value_name = "ENDPOS", required = true, value_parser = value::lsn)]
-    pub(in crate::cli) endpos: Lsn,
+    #[arg(value_name = "ENDPOS", value_parser = value::lsn)]
+    pub(in crate::cli) endpos: Option<Lsn>,
 }
 
 /// Arguments of `stream sentinel get`.

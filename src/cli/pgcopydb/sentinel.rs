@@ -106,6 +106,18 @@ fn check_source(place: &SentinelPlaceArgs, ledger: &Ledger, call: &Call<'_>) -> 
 }
 
 fn setup(args: &SentinelSetupArgs, call: &Call<'_>) -> Result<()> {
+    if call.globals.json {
+        return Err(Error::bad_args(
+            "option --json is not used by \"pgcopydb stream sentinel setup\"",
+        )
+        .hint("Leave it out: the command prints nothing."));
+    }
+    let (Some(startpos), Some(endpos)) = (args.startpos, args.endpos) else {
+        return Err(
+            Error::bad_args("two positions are needed: STARTPOS and ENDPOS")
+                .hint("Give 0/0 as ENDPOS for never: pgcopydb stream sentinel setup 0/15D6A28 0/0"),
+        );
+    };
     let path = resolve::place(args.place.dir.as_ref(), call.environment)?
         .layout
         .ledger();
@@ -117,7 +129,7 @@ fn setup(args: &SentinelSetupArgs, call: &Call<'_>) -> Result<()> {
     }
     let mut ledger = Ledger::open(&path)?;
     check_source(&args.place, &ledger, call)?;
-    Sentinel::create(&mut ledger, args.startpos, args.endpos)
+    Sentinel::create(&mut ledger, startpos, endpos)
 }
 
 fn get(args: &SentinelGetArgs, call: &Call<'_>) -> Result<()> {
