@@ -23,7 +23,7 @@ const RULES: [&str; 8] = [
         and not exists (select 1 from unit u where u.table_oid = unit.table_oid
                            and (u.kind = 'truncate' or (u.kind = 'copy' and u.plan < unit.plan))
                            and u.state not in ('done', 'skipped'))
-        and not exists (select 1 from copy_after a join unit u on u.table_oid = a.parent_oid
+        and not exists (select 1 from copy_after a cross join unit u on u.table_oid = a.parent_oid
                          where a.table_oid = unit.table_oid and u.kind = 'copy'
                            and u.state not in ('done', 'skipped'))
      returning id, kind",
@@ -68,7 +68,7 @@ const RULES: [&str; 8] = [
         and not exists (select 1 from unit u where u.table_oid = unit.table_oid
                            and (u.kind = 'truncate' or (u.kind = 'copy' and u.plan < unit.plan))
                            and u.state not in ('done', 'skipped'))
-        and not exists (select 1 from copy_after a join unit u on u.table_oid = a.parent_oid
+        and not exists (select 1 from copy_after a cross join unit u on u.table_oid = a.parent_oid
                          where a.table_oid = unit.table_oid and u.kind = 'copy'
                            and u.state not in ('done', 'skipped'))
      returning id, kind",
