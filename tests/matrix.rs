@@ -32,9 +32,6 @@ const OPTIONS_LATER: &[&str] = &[
 
 /// Pairs beyond these, with the reason.
 const PAIRS_LATER: &[(&str, &str)] = &[
-    // Both sides would have to be filtered in the same way.
-    ("compare schema", "--filters"),
-    ("compare data", "--filters"),
     // A clone takes it.
     ("check", "--all-databases"),
     // They would choose what is followed.

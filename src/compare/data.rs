@@ -6,6 +6,7 @@
 use super::CompareSettings;
 use super::chunk::{self, Chunk, SLICE_BYTES};
 use super::couple::{self, Couple, Sides};
+use super::filters;
 use super::pool::{self, Reading};
 use super::rows::RowSum;
 use super::server::{Opening, Server};
@@ -179,7 +180,9 @@ fn compare(
     let snapshot = settings.snapshot.as_deref();
     let mut source = Server::open((source, Side::Source), opening, snapshot)?;
     let mut target = Server::open((target, Side::Target), opening, None)?;
+    let left = filters::find(&mut source, settings.filters.as_ref())?;
     let mut entries = table::pair(table::list(&mut source)?, table::list(&mut target)?);
+    entries.retain(|entry| left.keeps_rows(entry));
     let mut plan = plan(&mut entries, &mut source, &mut target)?;
     let encoding = common_encoding(&source, &target);
     log::info!(

@@ -9,6 +9,7 @@ mod chunk;
 mod couple;
 mod data;
 mod facts;
+mod filters;
 mod pool;
 mod rows;
 mod schema;
@@ -20,6 +21,7 @@ pub use rows::RowSum;
 pub use schema::{Difference, SchemaReport, What, schema};
 
 use crate::error::{Error, Kind, Result};
+use crate::filter::Rules;
 use crate::sys::signal;
 use std::fmt;
 
@@ -38,6 +40,8 @@ pub struct CompareSettings {
     pub ignore_extra: bool,
     /// All databases of both clusters, by their names.
     pub all_databases: bool,
+    /// What is left out.
+    pub filters: Option<Rules>,
 }
 
 impl fmt::Debug for CompareSettings {

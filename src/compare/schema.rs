@@ -5,6 +5,7 @@
 use super::CompareSettings;
 use super::couple::{self, Couple, Sides};
 use super::facts::{self, Facts, Object, Value};
+use super::filters;
 use super::server::{Opening, Server};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, Kind, Result};
@@ -178,6 +179,7 @@ fn compare(
     let Opening { title, canceller } = *opening;
     let mut source = Server::open((source, Side::Source), opening, None)?;
     let mut target = Server::open((target, Side::Target), opening, None)?;
+    let left = filters::find(&mut source, settings.filters.as_ref())?;
     let versions = (source.facts.version, target.facts.version);
     let jobs = settings.table_jobs;
     let (source, target) = std::thread::scope(|scope| {
@@ -186,7 +188,9 @@ fn compare(
         let died = || Err(Error::internal("a thread that read the target died"));
         (of_source, of_target.join().unwrap_or_else(|_| died()))
     });
-    let (source, target) = (source?, target?);
+    let (mut source, mut target) = (source?, target?);
+    left.prune(&mut source);
+    left.prune(&mut target);
     let mut report = judge(&source, &target, versions);
     if settings.ignore_extra {
         report

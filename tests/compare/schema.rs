@@ -1,6 +1,7 @@
 //! `compare schema`: every change is found and named, what only the target has on request not.
 
 use super::{compare, twins};
+use crate::support::{Pair, WorkDir};
 
 /// A schema with something of most kinds, and one change of each that must be found.
 const SCHEMA: &str = "
@@ -189,4 +190,58 @@ fn what_only_the_target_has_is_ignored_on_request() {
     compare(&pair, "schema", &["--ignore-extra"]).exits(0);
     pair.in_source("create table missing (i integer)");
     compare(&pair, "schema", &["--ignore-extra"]).exits(10);
+}
+
+#[test]
+fn a_collation_made_from_another_one_is_no_difference_after_a_clone() {
+    // the copy names an encoding where the one it was made from had none
+    let pair = Pair::with("create collation mine from \"C\"; create table t (x text collate mine)");
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    compare(&pair, "schema", &[]).exits(0);
+}
+
+/// A pair whose target lacks what a file leaves out, and that file.
+fn filtered() -> (Pair, WorkDir, String) {
+    let pair = Pair::with(
+        "create table a (id serial primary key, t text); insert into a (t) values ('a'), ('b');
+         create table b (id integer primary key, a_id integer references a); insert into b values (1, 1);
+         create table c (id integer primary key, a_id integer references a); create index on c (a_id);
+         create view of_c as select * from c; create materialized view of_a as select t from a;
+         create publication p for table a, c;",
+    );
+    let work = WorkDir::new();
+    let file = work.file(
+        "filters.ini",
+        "[exclude-table]\npublic.c\n[exclude-table-data]\npublic.a\n",
+    );
+    pair.clone(&work, &["--filters", &file]).exits(0);
+    (pair, work, file)
+}
+
+#[test]
+fn what_filters_leave_out_counts_on_neither_side_and_all_else_does() {
+    let (pair, _work, file) = filtered();
+    for what in ["schema", "data"] {
+        compare(&pair, what, &[]).exits(10);
+        compare(&pair, what, &["--filters", &file]).exits(0);
+    }
+}
+
+#[test]
+fn differences_of_what_filters_keep_are_found() {
+    let (pair, work, file) = filtered();
+    pair.in_target("create table more (i integer); alter table b drop constraint b_pkey");
+    compare(&pair, "schema", &["--filters", &file])
+        .exits(10)
+        .says(&["table \"public\".\"more\"", "\"b_pkey\"", "3 objects"]);
+    pair.in_target("drop table more; update b set id = 2");
+    compare(&pair, "data", &["--filters", &file])
+        .exits(10)
+        .says(&["1 of 1 tables differ"]);
+    let wrong = work.file("wrong.ini", "[include-only-table]\npublic.nobody\n");
+    for what in ["schema", "data"] {
+        compare(&pair, what, &["--filters", &wrong])
+            .exits(2)
+            .says(&["public.nobody"]);
+    }
 }

@@ -9,7 +9,7 @@ mod model;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::judge::differences;
-use crate::support::{Pair, WorkDir, pair};
+use crate::support::{Pair, WorkDir, pair, run};
 use judge::Verdict;
 use model::Model;
 
@@ -73,11 +73,33 @@ fn case(seed: u64) -> Result<(), String> {
             .map_err(|e| told(&format!("the model is wrong: {e}\n{expected}")))?;
         match differences(&by_hand.source(), &copy.target()) {
             Some(text) => Err(told(&format!("{text}\n{}", out.stderr))),
-            None => Ok(()),
+            None => compared(&copy, &file).map_err(|text| told(&text)),
         }
     })();
     drop_all([&copy, &by_hand]);
     result
+}
+
+/// The program, too, finds source and target equal through the same filters.
+fn compared(copy: &Pair, file: &str) -> Result<(), String> {
+    for what in ["schema", "data"] {
+        let (source, target) = (copy.source(), copy.target());
+        let out = run(&[
+            "compare",
+            what,
+            "--source",
+            &source,
+            "--target",
+            &target,
+            "--filters",
+            file,
+        ]);
+        if out.code != 0 {
+            let said = format!("{}{}", out.stdout, out.stderr);
+            return Err(format!("compare {what}: exit {}\n{said}", out.code));
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -5,7 +5,6 @@
 use super::clone::ConnectionArgs;
 use super::value;
 use clap::Subcommand;
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Commands below `compare`.
@@ -30,8 +29,9 @@ pub(in crate::cli) struct CompareArgs {
     /// Number of sessions that read, on each side
     #[arg(long, alias = "jobs", short_alias = 'j', value_name = "N", value_parser = value::jobs)]
     pub(in crate::cli) table_jobs: Option<u32>,
-    #[arg(long, alias = "filter", short_alias = 'F', hide = true)]
-    pub(in crate::cli) filters: Option<OsString>,
+    /// File that says what is left out of the comparison, on both sides
+    #[arg(long, alias = "filter", short_alias = 'F', value_name = "FILE")]
+    pub(in crate::cli) filters: Option<PathBuf>,
     /// Compare all databases of both clusters, by their names
     #[arg(long, short_alias = 'a')]
     pub(in crate::cli) all_databases: bool,

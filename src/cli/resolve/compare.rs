@@ -14,7 +14,7 @@ pub(in crate::cli) fn compare_schema(
     args: &SchemaArgs,
     environment: &Environment,
 ) -> Result<CompareSettings> {
-    let mut settings = both(&args.both, "pgcopydb compare schema", environment)?;
+    let mut settings = both(&args.both, environment)?;
     settings.ignore_extra = args.ignore_extra;
     Ok(settings)
 }
@@ -24,7 +24,7 @@ pub(in crate::cli) fn compare_data(
     args: &DataArgs,
     environment: &Environment,
 ) -> Result<CompareSettings> {
-    let mut settings = both(&args.both, "pgcopydb compare data", environment)?;
+    let mut settings = both(&args.both, environment)?;
     settings.snapshot =
         Picker::new(environment).text("--snapshot", "PGCOPYDB_SNAPSHOT", args.snapshot.as_deref());
     if settings.all_databases && settings.snapshot.is_some() {
@@ -36,13 +36,7 @@ pub(in crate::cli) fn compare_data(
     Ok(settings)
 }
 
-fn both(args: &CompareArgs, path: &str, environment: &Environment) -> Result<CompareSettings> {
-    if args.filters.is_some() {
-        return Err(
-            Error::bad_args(format!("option --filters is not supported yet by {path}"))
-                .hint("Leave it out: this version compares whole databases."),
-        );
-    }
+fn both(args: &CompareArgs, environment: &Environment) -> Result<CompareSettings> {
     let table_jobs = Picker::new(environment).value(
         "--table-jobs",
         Some("PGCOPYDB_TABLE_JOBS"),
@@ -57,5 +51,6 @@ fn both(args: &CompareArgs, path: &str, environment: &Environment) -> Result<Com
         snapshot: None,
         ignore_extra: false,
         all_databases: args.all_databases,
+        filters: super::filters(args.filters.as_deref(), false)?,
     })
 }

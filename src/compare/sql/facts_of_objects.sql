@@ -11,7 +11,7 @@ with member as (
            castcontext::text || castmethod::text as definition from pg_catalog.pg_cast
     union all
     select 'pg_catalog.pg_collation'::regclass, oid, collowner,
-           ((to_jsonb(c) - array['oid', 'collname', 'collnamespace', 'collowner', 'collversion'])
+           ((to_jsonb(c) - array['oid', 'collname', 'collnamespace', 'collowner', 'collversion', 'collencoding'])
             - case when collprovider = 'c' then array['colllocale', 'colliculocale'] else array['']::text[] end)::text
       from pg_catalog.pg_collation c
     union all
