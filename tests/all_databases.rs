@@ -197,3 +197,48 @@ fn what_fails_in_one_database_is_named_and_the_others_arrive() {
     let rows = "select count(*) from t";
     assert_eq!(pair.from.sql("plain", rows), pair.to.sql("plain", rows));
 }
+
+#[test]
+fn a_check_looks_at_every_database_and_says_what_is_common_once() {
+    let pair = clusters();
+    let uris = uris(&pair);
+    let check = |more: &[&str]| {
+        let all = [
+            "check",
+            "--all-databases",
+            "--source",
+            &uris[0],
+            "--target",
+            &uris[1],
+            "--json",
+        ];
+        run(&[&all[..], more].concat())
+    };
+    let findings = |out: &Output| -> Vec<serde_json::Value> {
+        let document: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+        assert_eq!(document["databases"].as_array().unwrap().len(), 5);
+        document["findings"].as_array().unwrap().clone()
+    };
+    assert_eq!(
+        findings(&check(&[]).exits(0)),
+        Vec::<serde_json::Value>::new()
+    );
+    // one of them is there and not empty, two have a schema that a clone needs for itself
+    pair.to.sql("postgres", "create database objects");
+    pair.to.sql("objects", "create table h (i integer)");
+    for name in ["plain", ODD] {
+        pair.from.sql(
+            name,
+            "create schema pgcopydb; create table pgcopydb.mine (i integer)",
+        );
+    }
+    let found = findings(&check(&[]).exits(2));
+    let about = |database: serde_json::Value| {
+        let of: Vec<_> = found.iter().filter(|f| f["database"] == database).collect();
+        assert_eq!(of.len(), 1, "{found:#?}");
+        of[0]["message"].as_str().unwrap().to_owned()
+    };
+    assert!(about("objects".into()).contains("not empty"));
+    assert!(about(serde_json::Value::Null).contains("pgcopydb"));
+    check(&["--follow"]).exits(1).says(&["--all-databases"]);
+}

@@ -32,8 +32,6 @@ const OPTIONS_LATER: &[&str] = &[
 
 /// Pairs beyond these, with the reason.
 const PAIRS_LATER: &[(&str, &str)] = &[
-    // A clone takes it.
-    ("check", "--all-databases"),
     // They would choose what is followed.
     ("snapshot", "--filters"),
 ];

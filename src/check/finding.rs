@@ -22,6 +22,8 @@ pub struct Finding {
     pub level: Level,
     /// What is wrong, where, which objects, and what to do; its kind is the exit code of a run.
     pub error: Error,
+    /// The database that it is about, where several are looked at.
+    pub database: Option<String>,
 }
 
 /// What the checks found, in the order in which they looked.
@@ -53,8 +55,7 @@ impl Findings {
 
     /// Adds a reason to refuse.
     pub fn fail(&mut self, error: Error) {
-        let level = Level::Fail;
-        self.0.push(Finding { level, error });
+        self.add(Level::Fail, error);
     }
 
     /// Adds a warning: what there is, and what to do about it.
@@ -65,8 +66,33 @@ impl Findings {
 
     /// Adds a warning that has details.
     pub fn warning(&mut self, error: Error) {
-        let level = Level::Warning;
-        self.0.push(Finding { level, error });
+        self.add(Level::Warning, error);
+    }
+
+    fn add(&mut self, level: Level, error: Error) {
+        self.0.push(Finding {
+            level,
+            error,
+            database: None,
+        });
+    }
+
+    /// Adds what was found about one of several databases; what was found about another one in the same
+    /// words is about all.
+    pub fn append_about(&mut self, database: &str, others: Self) {
+        for mut finding in others.0 {
+            let is_same = |before: &&mut Finding| {
+                let (one, other) = (&before.error, &finding.error);
+                (one.message(), one.hint_text(), one.detail_text())
+                    == (other.message(), other.hint_text(), other.detail_text())
+            };
+            if let Some(before) = self.0.iter_mut().find(is_same) {
+                before.database = None;
+                continue;
+            }
+            finding.database = Some(database.to_owned());
+            self.0.push(finding);
+        }
     }
 
     /// Adds all of another list.
@@ -123,10 +149,16 @@ impl Findings {
     pub fn text(&self) -> String {
         let mut lines = Vec::new();
         for (level, word) in [(Level::Fail, "FAIL"), (Level::Warning, "WARNING")] {
-            for error in self.of(level) {
+            for Finding {
+                error, database, ..
+            } in self.0.iter().filter(|f| f.level == level)
+            {
+                let database = database.as_ref();
+                let about = database.map(|name| format!("database \"{name}\": "));
                 lines.push(format!(
-                    "{word:<7}  {:<6}  {}",
+                    "{word:<7}  {:<6}  {}{}",
                     side_of(error),
+                    about.unwrap_or_default(),
                     error.message()
                 ));
                 let more = [error.detail_text(), error.hint_text()];
@@ -155,7 +187,8 @@ impl Findings {
                 Level::Warning => "warning",
             };
             serde_json::json!({
-                "level": level, "side": side_of(error), "message": error.message(),
+                "level": level, "database": finding.database, "side": side_of(error),
+                "message": error.message(),
                 "sqlstate": error.sqlstate(), "detail": error.detail_text(),
                 "fix": error.hint_text(),
             })

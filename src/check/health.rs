@@ -27,7 +27,6 @@ pub(super) fn look(
     choices: &Choices,
     findings: &mut Findings,
 ) -> Result<()> {
-    encodings(source_facts, target_facts, findings);
     collations((source, source_facts), target, findings)?;
     if !choices.no_tablespaces {
         tablespaces(source, (target, target_facts), findings)?;
@@ -92,7 +91,7 @@ fn age(row: &postgres::Row, findings: &mut Findings) {
     }
 }
 
-fn encodings(source: &ServerFacts, target: &ServerFacts, findings: &mut Findings) {
+pub(super) fn encodings(source: &ServerFacts, target: &ServerFacts, findings: &mut Findings) {
     let (from, to) = (&source.database, &target.database);
     if from.encoding != to.encoding && from.encoding != "SQL_ASCII" {
         findings.warn(

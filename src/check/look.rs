@@ -39,11 +39,32 @@ pub fn look(
     both(rights::look)?;
     both(extensions::look)?;
     both(health::look)?;
+    health::encodings(source_facts, target_facts, &mut findings);
     if let Some(follow) = follow {
         let (from, to) = ((source, source_facts), (target, target_facts));
         stream::look(from, to, follow, &mut findings)?;
     }
     Ok((findings, Some(found)))
+}
+
+/// Looks at a database of the source that is to be made on the target, where `target` is a session of
+/// another database. Errors: a query that failed.
+pub fn look_at_new(
+    (source, source_facts): Known<'_>,
+    (target, target_facts): Known<'_>,
+    choices: &Choices,
+) -> Result<Findings> {
+    let mut findings = Findings::default();
+    look_at_source(source, source_facts, choices, &mut findings)?;
+    for check in [extensions::look as Check, health::look] {
+        check(
+            (&mut *source, source_facts),
+            (&mut *target, target_facts),
+            choices,
+            &mut findings,
+        )?;
+    }
+    Ok(findings)
 }
 
 /// A check of both sides.

@@ -21,7 +21,7 @@ pub use connect::{Connected, connect};
 pub use finding::{Finding, Findings, Level, Verdict};
 pub use host::look_at_host;
 pub use identity::{identity, not_the_same_database, versions};
-pub use look::look;
+pub use look::{look, look_at_new};
 pub use ping::ping;
 pub use preflight::{Choices, Found, look_at_source, look_at_target, refuse_missing_roles};
 pub use stream::FollowChoices;

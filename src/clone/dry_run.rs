@@ -34,6 +34,12 @@ pub struct Preview {
 }
 
 impl Preview {
+    /// What was found, and what is known for programs.
+    pub(super) fn of(findings: Findings, about: serde_json::Value) -> Self {
+        let about = (String::new(), about);
+        Self { findings, about }
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         format!("{}{}", self.about.0, self.findings.text())
@@ -59,11 +65,8 @@ pub(super) fn check(
     follow: Option<&FollowChoices>,
 ) -> Result<Preview> {
     let survey = survey::survey(settings, source, target, follow)?;
-    let about = (String::new(), about_sides(&survey));
-    Ok(Preview {
-        findings: survey.findings,
-        about,
-    })
+    let about = about_sides(&survey);
+    Ok(Preview::of(survey.findings, about))
 }
 
 /// Looks at both sides, and plans the copy if they can work together.

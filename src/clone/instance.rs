@@ -334,7 +334,11 @@ fn look(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     Ok(())
 }
 
-fn refuse_missing_tablespaces(target: &mut Connected, databases: &[Database]) -> Result<()> {
+/// Errors: a tablespace of a database is not on the target.
+pub(super) fn refuse_missing_tablespaces(
+    target: &mut Connected,
+    databases: &[Database],
+) -> Result<()> {
     let rows = target
         .session
         .query("select spcname::text from pg_catalog.pg_tablespace", &[])?;

@@ -6,6 +6,7 @@
 mod archive;
 mod begun;
 mod borrowed;
+mod check_all;
 mod databases;
 mod dry_run;
 mod entrywise;
@@ -73,6 +74,9 @@ pub fn check(
 ) -> Result<Preview> {
     let source = connection(&settings.source, env, "source")?;
     let target = connection(&settings.target, env, "target")?;
+    if settings.switches.all_databases {
+        return check_all::check_all(settings, (&source, &target));
+    }
     dry_run::check(settings, (&source, &target), follow)
 }
 

@@ -140,6 +140,20 @@ pub(super) fn survey(
 ) -> Result<Survey> {
     let mut before = Findings::default();
     check::look_at_host(&settings.dir, &mut before);
+    let mut survey = survey_sides(settings, source, target, follow)?;
+    before.append(survey.findings);
+    survey.findings = before;
+    Ok(survey)
+}
+
+/// The same without a look at this machine.
+pub(super) fn survey_sides(
+    settings: &CloneSettings,
+    source: &ConnInfo,
+    target: &ConnInfo,
+    follow: Option<&FollowChoices>,
+) -> Result<Survey> {
+    let mut before = Findings::default();
     let source = before.take(prepare::connect("check", source, Side::Source));
     let target = before.take(prepare::connect("check", target, Side::Target));
     let (Some(mut source), Some(mut target)) = (source, target) else {

@@ -68,6 +68,7 @@ pub(in crate::cli) struct CheckArgs {
     /// Tables whose rows nothing tells apart will be followed, too
     #[arg(long)]
     pub(in crate::cli) allow_no_identity: bool,
-    #[arg(long, hide = true)]
+    /// All databases of the source's server will be copied
+    #[arg(long)]
     pub(in crate::cli) all_databases: bool,
 }

@@ -17,12 +17,6 @@ pub(in crate::cli) fn check(
     args: &CheckArgs,
     around: &Surroundings<'_>,
 ) -> Result<(Resolved, Option<FollowChoices>)> {
-    if args.all_databases {
-        let what = "option --all-databases is not supported yet by pgcopydb check";
-        return Err(
-            Error::bad_args(what).hint("Leave it out: this version copies one database, once.")
-        );
-    }
     let as_clone = CloneArgs {
         connections: args.connections.clone(),
         run: RunArgs {
@@ -42,10 +36,17 @@ pub(in crate::cli) fn check(
             skip_large_objects: args.skip_large_objects,
             skip_extensions: args.skip_extensions,
             filters: args.filters.clone(),
+            all_databases: args.all_databases,
             ..WhatArgs::default()
         },
         ..CloneArgs::default()
     };
+    if args.all_databases && args.follow {
+        return Err(
+            Error::bad_args("option --follow cannot be used with --all-databases")
+                .hint("Changes are followed in one database at a time: check one."),
+        );
+    }
     let mut resolved = clone(&as_clone, around)?;
     let plugin = args.plugin.map(|plugin| match plugin {
         PluginArg::Pgoutput => PLUGIN_DEFAULT,
