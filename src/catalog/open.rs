@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// How long a process waits for another one's write transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
-/// `PRAGMA user_version` of the ledger's layout.
-pub(super) const LAYOUT_VERSION: i32 = 1;
+/// `PRAGMA user_version` of the ledger's layout: raised with each change of it that a release carries.
+pub(super) const LAYOUT_VERSION: i32 = 2;
 /// Statements that a process keeps prepared.
 const PREPARED_MAX: usize = 64;
 
@@ -135,5 +135,28 @@ impl Ledger {
             .execute_batch("pragma synchronous = normal")
             .map_err(failed)?;
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The layout without comments and spacing, as a number (FNV-1a).
+    fn fingerprint(ddl: &str) -> u32 {
+        ddl.lines()
+            .filter_map(|line| line.split("--").next())
+            .flat_map(str::bytes)
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .fold(0x811c_9dc5, |hash, byte| {
+                (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+            })
+    }
+
+    #[test]
+    fn the_layout_has_a_number_of_its_own() {
+        // Tables changed? Raise LAYOUT_VERSION, so that no work directory of another layout is
+        // resumed, and write the new fingerprint beside it.
+        assert_eq!((LAYOUT_VERSION, fingerprint(DDL)), (2, 29_992_763));
     }
 }

@@ -321,6 +321,7 @@ create table emptying (
 -- Tables that must be complete before a table is copied, as keys check its rows on arrival.
 create table copy_after (table_oid integer not null, parent_oid integer not null,
                          primary key (table_oid, parent_oid)) without rowid;
+create index copy_after_parent on copy_after (parent_oid);
 
 -- The plan of a copy of rows alone, as it was shown; one row.
 create table data_plan (id integer primary key check (id = 1), run_id integer not null, document text not null);
