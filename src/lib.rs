@@ -10,6 +10,7 @@ pub mod clone;
 pub mod compare;
 pub mod conninfo;
 pub mod copy;
+pub mod cutover;
 pub mod datacopy;
 pub mod dump;
 pub mod error;

@@ -35,7 +35,7 @@ fn sums(pair: &Pair, of: impl Fn(&str) -> String) -> Vec<(String, String)> {
 }
 
 #[track_caller]
-fn assert_same_rows(pair: &Pair) {
+pub fn assert_same_rows(pair: &Pair) {
     let source = sums(pair, |sql| pair.in_source(sql));
     let target = sums(pair, |sql| pair.in_target(sql));
     assert_eq!(source, target);
@@ -53,13 +53,13 @@ fn start_catchup(follow: &Follow) -> Running {
     start(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn catchup(follow: &Follow, more: &[&str]) -> Output {
+pub fn catchup(follow: &Follow, more: &[&str]) -> Output {
     let words = catchup_words(follow, more);
     program::run(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Both databases with that schema, set up and allowed to apply.
-fn ready(plugin: &'static str, schema: &str, more: &[&str]) -> Option<Follow> {
+pub fn ready(plugin: &'static str, schema: &str, more: &[&str]) -> Option<Follow> {
     let follow = Follow::bare(plugin, schema)?;
     follow.pair.in_target(schema);
     follow.setup(more).exits(0);

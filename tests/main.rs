@@ -15,6 +15,7 @@ mod check;
 mod cli;
 mod clone;
 mod compare;
+mod cutover;
 mod drift;
 mod filters;
 mod filters_random;

@@ -39,7 +39,7 @@ const LAYERS: &[&[&str]] = &[
         "check",
         "follow",
     ],
-    &["clone", "datacopy", "inspect"],
+    &["clone", "datacopy", "inspect", "cutover"],
     &["report", "cli"],
 ];
 

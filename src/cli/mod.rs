@@ -145,6 +145,7 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
         }) if !pgcopydb::stream::lacks_command(&command) => {
             logged(&call, |call| pgcopydb::stream::run(&command, call))
         }
+        Some(Command::Cutover(args)) => logged(&call, |call| pgcopydb::cutover::run(&args, call)),
         Some(Command::Status(args)) => logged(&call, |call| pgcopydb::status::run(&args, call)),
         Some(Command::Compare {
             command: Some(command),

@@ -89,7 +89,7 @@ fn an_unknown_or_missing_command_gets_the_list_of_commands() {
         "{text}"
     );
     assert!(text.contains("\n    clone "), "{text}");
-    assert!(!text.contains("cutover"), "{text}");
+    assert!(!text.contains("prefetch"), "{text}");
     let Ok(Parsed::NoCommand(text)) = parse(&words("pgcopydb copy bd")) else {
         panic!("accepted")
     };

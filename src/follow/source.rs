@@ -351,9 +351,9 @@ fn explain_create(error: Error, name: &str, plugin: Plugin) -> Error {
         .hint(hint)
 }
 
-/// The command that starts the stream.
-pub fn start_command(slot: &SlotFile, start: Lsn) -> String {
-    let mut options: Vec<(&str, String)> = Vec::new();
+/// What the plugin is told, option by option.
+pub fn plugin_options(slot: &SlotFile) -> Vec<(&'static str, String)> {
+    let mut options: Vec<(&'static str, String)> = Vec::new();
     match slot.plugin {
         Plugin::TestDecoding => options.push(("include-xids", "true".to_owned())),
         Plugin::Wal2json => {
@@ -378,7 +378,12 @@ pub fn start_command(slot: &SlotFile, start: Lsn) -> String {
             options.push(("publication_names", names.join(",")));
         }
     }
-    let options: Vec<String> = options
+    options
+}
+
+/// The command that starts the stream.
+pub fn start_command(slot: &SlotFile, start: Lsn) -> String {
+    let options: Vec<String> = plugin_options(slot)
         .iter()
         .map(|(name, value)| format!("{} {}", ident(name), literal(value).trim_start()))
         .collect();

@@ -44,7 +44,9 @@ pub use database::{
 pub use extension::fetch_extensions;
 pub use foreign_key::fetch_foreign_keys;
 pub use index::{fetch_constraints, fetch_indexes};
-pub use sequence::{SequenceValue, fetch_sequence_values, fetch_sequences, read_sequence_values};
+pub use sequence::{
+    SequenceValue, fetch_sequence_values, fetch_sequences, list_sequences, read_sequence_values,
+};
 pub use table::{fetch_routes, fetch_tables};
 
 /// What the fetch must know beforehand.

@@ -56,6 +56,13 @@ pub fn fetch_sequences(client: &mut impl GenericClient, tx: &Transaction<'_>) ->
     })
 }
 
+/// The sequences that there are now: oid and quoted name.
+pub fn list_sequences(client: &mut impl GenericClient) -> Result<Vec<(Oid, String)>> {
+    LIST.collect(client, &[], |row| {
+        Ok((get(row, "oid")?, get(row, "qname")?))
+    })
+}
+
 /// Reads the values of all sequences that `s_seq` has now, and writes them there. Fails with
 /// `Source`, naming sequences, when the role may not read one of them. The client must be inside a
 /// transaction.

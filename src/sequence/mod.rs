@@ -2,10 +2,15 @@
 //!
 //! Runs in the sequence process. Values are no part of a snapshot, so they are read anew in every run:
 //! later values are never behind the rows that were copied. Identity sequences are sequences, too.
+//! `reset` does the same at a cutover, from what the source has by then.
+
+mod reset;
+
+pub use reset::{Reset, reset};
 
 use crate::catalog::{Ledger, Step, sqlite_error};
 use crate::error::{Context, Result};
-use crate::pg::{Profile, Token, quote};
+use crate::pg::{PgSession, Profile, Token, quote};
 use crate::schema;
 use crate::supervisor::Leaf;
 use crate::units::{Oid, Side};
@@ -33,28 +38,7 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
         target.batch_execute("begin")?;
         for batch in sequences.chunks(BATCH) {
             leaf.check()?;
-            let values = schema::read_sequence_values(&mut source.client, Side::Source, batch)
-                .context(|| "reading sequences on the source".to_owned())?;
-            let names: HashMap<Oid, &str> = batch
-                .iter()
-                .map(|(oid, qname)| (*oid, targets.get(oid).unwrap_or(qname).as_str()))
-                .collect();
-            let calls: Vec<String> = values
-                .iter()
-                .filter_map(|value| {
-                    Some(format!(
-                        "pg_catalog.setval({}::pg_catalog.regclass, {}, {})",
-                        quote::literal(names.get(&value.oid)?),
-                        value.last_value,
-                        value.is_called
-                    ))
-                })
-                .collect();
-            // One row with a column for each would meet the limit on columns.
-            let statement = format!("select v from (values ({})) as t (v)", calls.join("), ("));
-            target
-                .batch_execute(&statement)
-                .context(|| "setting sequences on the target".to_owned())?;
+            copy_values(&mut source, &mut target, batch, &targets)?;
         }
         target.batch_execute("commit")?;
         source.batch_execute("commit")?;
@@ -63,6 +47,41 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means) -> Result<()> {
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     Step::Sequence.add(ledger.connection(), elapsed_ms, 0)?;
     means.run.mark(ledger.connection(), "sequences", "")
+}
+
+/// Reads a batch of sequences on the source, given by oid and quoted name, and sets them on the target.
+/// Both sessions are inside of a transaction.
+fn copy_values(
+    source: &mut PgSession,
+    target: &mut PgSession,
+    batch: &[(Oid, String)],
+    targets: &HashMap<Oid, String>,
+) -> Result<()> {
+    let values = schema::read_sequence_values(&mut source.client, Side::Source, batch)
+        .context(|| "reading sequences on the source".to_owned())?;
+    let names: HashMap<Oid, &str> = batch
+        .iter()
+        .map(|(oid, qname)| (*oid, targets.get(oid).unwrap_or(qname).as_str()))
+        .collect();
+    let calls: Vec<String> = values
+        .iter()
+        .filter_map(|value| {
+            Some(format!(
+                "pg_catalog.setval({}::pg_catalog.regclass, {}, {})",
+                quote::literal(names.get(&value.oid)?),
+                value.last_value,
+                value.is_called
+            ))
+        })
+        .collect();
+    if calls.is_empty() {
+        return Ok(());
+    }
+    // One row with a column for each would meet the limit on columns.
+    let statement = format!("select v from (values ({})) as t (v)", calls.join("), ("));
+    target
+        .batch_execute(&statement)
+        .context(|| "setting sequences on the target".to_owned())
 }
 
 /// Sequences that have another name on the target.

@@ -39,7 +39,7 @@ fn settings(folder: &Path, port: u16, bin: &Path) -> String {
     );
     text.push_str(
         "wal_level = logical\nmax_wal_senders = 20\nmax_replication_slots = 20\n\
-         max_connections = 200\nshared_buffers = 64MB\nfsync = off\nfull_page_writes = off\n\
+         max_connections = 200\nmax_prepared_transactions = 10\nshared_buffers = 64MB\nfsync = off\nfull_page_writes = off\n\
          timezone = 'UTC'\nlog_timezone = 'UTC'\nlc_messages = 'C'\nlogging_collector = off\n\
          log_line_prefix = '%m [%p] %q%u@%d %a '\n",
     );

@@ -7,6 +7,7 @@
 pub(super) mod check;
 pub(super) mod clone;
 pub(super) mod compare;
+pub(super) mod cutover;
 mod globals;
 pub(super) mod list;
 pub(super) mod steps;
@@ -23,7 +24,7 @@ pub(super) use steps::{StepArgs, StepCommand, StepRun};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Top commands that exist and cannot be used yet.
-pub(super) const NOT_YET: [&str; 2] = ["follow", "cutover"];
+pub(super) const NOT_YET: [&str; 1] = ["follow"];
 
 /// Commands below `list` that exist and cannot be used yet.
 pub(super) const LIST_NOT_YET: [&str; 0] = [];
@@ -98,6 +99,9 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Option<stream::StreamCommand>,
     },
+    /// Bring a follow to its end, prove that all is on the target, and report
+    #[command(help_template = HELP_TEMPLATE)]
+    Cutover(Box<cutover::CutoverArgs>),
     /// Print what a work directory holds, and how to go on
     #[command(help_template = HELP_TEMPLATE)]
     Status(DirArgs),

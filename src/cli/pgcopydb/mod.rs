@@ -7,6 +7,7 @@ pub(super) mod clone;
 pub(super) mod compare;
 pub(super) mod completions;
 pub(super) mod config;
+pub(super) mod cutover;
 pub(super) mod help;
 pub(super) mod list;
 mod list_progress;

@@ -3,7 +3,7 @@
 //! Runs in the main program. Reads the environment.
 
 use super::super::args::compare::{CompareArgs, DataArgs, SchemaArgs};
-use super::super::args::value;
+use super::super::args::{ConnectionArgs, value};
 use super::super::environment::Environment;
 use super::{JOBS_DEFAULT, Picker, connections};
 use crate::compare::CompareSettings;
@@ -52,5 +52,27 @@ fn both(args: &CompareArgs, environment: &Environment) -> Result<CompareSettings
         ignore_extra: false,
         all_databases: args.all_databases,
         filters: super::filters(args.filters.as_deref(), false)?,
+    })
+}
+
+/// Settings for comparing all rows at a cutover. Errors are of kind `BadArgs`.
+pub(in crate::cli) fn compare_rows(
+    args: &ConnectionArgs,
+    environment: &Environment,
+) -> Result<CompareSettings> {
+    let table_jobs = Picker::new(environment).value(
+        "--table-jobs",
+        Some("PGCOPYDB_TABLE_JOBS"),
+        None,
+        value::jobs,
+    )?;
+    let connections = connections(args, environment)?;
+    Ok(CompareSettings {
+        source: connections.source,
+        target: connections.target,
+        table_jobs: table_jobs.unwrap_or(JOBS_DEFAULT),
+        snapshot: None,
+        ignore_extra: false,
+        all_databases: false,
     })
 }

@@ -23,7 +23,7 @@ use pick::Picker;
 use std::path::{Path, PathBuf};
 
 pub(super) use check::check;
-pub(super) use compare::{compare_data, compare_schema};
+pub(super) use compare::{compare_data, compare_rows, compare_schema};
 pub(super) use connection::{Connections, connections};
 pub(super) use list::{choice, places, skip_ctid, source, split};
 pub(super) use pick::{Choice, bad_variable};

@@ -221,7 +221,7 @@ impl Receiver<'_> {
             );
             store.end(endpos)?;
             store.close()?;
-            self.watch.tell(&store);
+            self.watch.tell_through(&store, endpos);
         }
         log::info!("Everything up to endpos {endpos} was received before, up to {start}");
         Ok(Some(Outcome::Endpos(endpos)))
@@ -273,7 +273,7 @@ impl Receiver<'_> {
         match &result {
             Ok(Ended::Endpos(endpos)) => {
                 store.close()?;
-                self.watch.tell(store);
+                self.watch.tell_through(store, *endpos);
                 log::info!(
                     "Streamed up to write_lsn {}, flush_lsn {}, stopping: endpos is {endpos}",
                     store.boundary(),

@@ -91,10 +91,15 @@ impl Watch {
 
     /// Tells others how far receiving is.
     pub(super) fn tell(&mut self, store: &Store) {
+        self.tell_through(store, store.safe());
+    }
+
+    /// The same where all that ends up to `through` is on disk, which need not be a boundary.
+    pub(super) fn tell_through(&mut self, store: &Store, through: Lsn) {
         let positions = [
             (Position::Write, store.boundary()),
             (Position::Flush, store.safe()),
-            (Position::ReceivedThrough, store.safe()),
+            (Position::ReceivedThrough, through.max(store.safe())),
         ];
         match sentinel::advance(&mut self.ledger, &positions) {
             Ok(()) => self.warned_ledger = false,
