@@ -165,7 +165,9 @@ impl<'a> Run<'a> {
             return Err(Error::bad_args(
                 "option --compare cannot be used where filters leave out a part of the source",
             )
-            .hint("Leave it out: this version compares whole databases."));
+            .hint(
+                "Leave it out, and run \"pgcopydb compare data --filters\" with the same filters.",
+            ));
         }
         let session =
             |conn, side, profile: &Profile| setup::link(conn, side, TITLE)?.session(TITLE, profile);

@@ -74,5 +74,6 @@ pub(in crate::cli) fn compare_rows(
         snapshot: None,
         ignore_extra: false,
         all_databases: false,
+        filters: None,
     })
 }
