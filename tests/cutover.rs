@@ -96,8 +96,8 @@ fn dl_38_a_prepared_transaction_is_refused_and_a_running_one_is_waited_for() {
             "set application_name to 'writer'; begin; insert into t (v) values ('running'); select pg_sleep(3); commit",
         )
     });
-    let writes = "select count(*) = 1 from pg_stat_activity where application_name = 'writer' and backend_xid is not null";
-    assert!(cluster.wait_until(&follow.pair.db, writes, PATIENCE));
+    let has_written = "select count(*) = 1 from pg_stat_activity where application_name = 'writer' and backend_xid is not null";
+    assert!(cluster.wait_until(&follow.pair.db, has_written, PATIENCE));
     let cutover = cutover(&follow, &[]);
     receive.wait().exits(0);
     writer.join().unwrap();
