@@ -20,6 +20,7 @@ mod drift;
 mod filters;
 mod filters_random;
 mod follow_apply;
+mod follow_live;
 mod follow_receive;
 mod follow_setup;
 mod held;

@@ -11,7 +11,7 @@ use crate::support::{Output, WorkDir, pair, run};
 const MATRIX: &str = include_str!("data/cli-matrix.tsv");
 
 /// Commands that are refused as a whole for now.
-const COMMANDS_LATER: &[&str] = &["follow", "stream prefetch", "stream replay"];
+const COMMANDS_LATER: &[&str] = &[];
 
 /// Options that are refused by name for now: those of following.
 const OPTIONS_LATER: &[&str] = &[
@@ -34,6 +34,7 @@ const OPTIONS_LATER: &[&str] = &[
 const PAIRS_LATER: &[(&str, &str)] = &[
     // They would choose what is followed.
     ("snapshot", "--filters"),
+    ("follow", "--filters"),
 ];
 
 struct Row {
@@ -69,7 +70,7 @@ fn is_later(command: &str) -> bool {
 fn is_pair_later(row: &Row) -> bool {
     let is_network = matches!(row.option, "--host" | "--port");
     let is_built = matches!(row.command, "check" | "cutover")
-        || (row.command.starts_with("stream ") && !is_network);
+        || (row.command == "follow" || row.command.starts_with("stream ")) && !is_network;
     let of_following = OPTIONS_LATER.contains(&row.option) && !is_built;
     of_following || PAIRS_LATER.contains(&(row.command, row.option))
 }

@@ -130,6 +130,7 @@ fn main_with(arguments: &[OsString], environment: &Environment, runs: Runs) -> E
                 command: Some(CopyCommand::Db(args)),
             },
         ) => logged(&call, |call| pgcopydb::clone::run(&args, call)),
+        Some(Command::Follow(args)) => logged(&call, |call| pgcopydb::follow::run(&args, call)),
         Some(Command::Check(args)) => logged(&call, |call| pgcopydb::check::run(&args, call)),
         Some(Command::Step(args)) => logged(&call, |call| pgcopydb::steps::run(&args, call)),
         Some(Command::Ping(args)) => logged(&call, |call| pgcopydb::ping::run(&args, call)),

@@ -129,7 +129,11 @@ impl CloneHost {
             | Role::Guard
             | Role::Restore
             | Role::Validate
-            | Role::Prove => {
+            | Role::Prove
+            | Role::FollowSetup
+            | Role::Receive
+            | Role::Transform
+            | Role::Apply => {
                 return Err(Error::internal("a process that has no place here"));
             }
         })

@@ -362,9 +362,13 @@ impl Stages {
                 self.redo = true;
                 Vec::new()
             }
-            Report::Redo | Report::PutBack { .. } | Report::Done | Report::Failed { .. } => {
-                Vec::new()
-            }
+            Report::Redo
+            | Report::PutBack { .. }
+            | Report::Position { .. }
+            | Report::Reached { .. }
+            | Report::Endpos { .. }
+            | Report::Done
+            | Report::Failed { .. } => Vec::new(),
         }
     }
 

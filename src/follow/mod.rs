@@ -18,6 +18,7 @@ pub mod origin;
 pub mod prune;
 pub mod publication;
 pub mod receive;
+pub mod run;
 pub mod setup;
 pub mod slot;
 pub mod source;

@@ -60,7 +60,13 @@ pub fn run(cdc: &CdcDir, ledger: &mut Ledger, dry_run: bool) -> Result<Pruned> {
         return Ok(pruned);
     }
     if !dry_run {
-        sentinel::advance(ledger, &[(Position::PrunedThrough, replayed)])?;
+        // A raw endpos is no position that the target's origin ever has: the last end before it is.
+        let last = match at.checked_sub(1) {
+            Some(before) => index.get(before)?,
+            None => None,
+        };
+        let through = last.map_or(Lsn::UNSET, |record| record.end_lsn);
+        sentinel::advance(ledger, &[(Position::PrunedThrough, through)])?;
     }
     for segment in old {
         pruned.files += 1;

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::sys::fork::REPORT_LINE_MAX;
+use crate::units::Lsn;
 
 /// One message.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -57,6 +58,21 @@ pub enum Report {
         keys: u64,
         /// Of them, as before.
         proven: u64,
+    },
+    /// A process of a follow: from where it goes on.
+    Position {
+        /// The last end of a transaction that it has seen to.
+        lsn: Lsn,
+    },
+    /// A process of a follow: everything up to an endpos is received, or applied.
+    Reached {
+        /// The endpos.
+        lsn: Lsn,
+    },
+    /// A process of a follow: where the sentinel says to stop.
+    Endpos {
+        /// Unset: nowhere.
+        lsn: Lsn,
     },
     /// The work is done.
     Done,

@@ -47,6 +47,14 @@ pub enum Role {
     Validate,
     /// Puts back what can only follow, and proves that all is as it was.
     Prove,
+    /// Makes replication slot, publications, sentinel and origin.
+    FollowSetup,
+    /// Receives changes into JSON files.
+    Receive,
+    /// Makes SQL files of them.
+    Transform,
+    /// Applies these to the target.
+    Apply,
 }
 
 impl Role {
@@ -74,6 +82,10 @@ impl Role {
             Self::Restore => "restore constraints",
             Self::Validate => "validate worker",
             Self::Prove => "prove",
+            Self::FollowSetup => "follow setup",
+            Self::Receive => "follow receive",
+            Self::Transform => "follow transform",
+            Self::Apply => "follow apply",
         }
     }
 
@@ -101,6 +113,10 @@ impl Role {
             Self::Restore => "restore",
             Self::Validate => "validate",
             Self::Prove => "prove",
+            Self::FollowSetup => "follow-setup",
+            Self::Receive => "receive",
+            Self::Transform => "transform",
+            Self::Apply => "apply",
         }
     }
 }

@@ -8,6 +8,7 @@ pub(super) mod check;
 pub(super) mod clone;
 pub(super) mod compare;
 pub(super) mod cutover;
+pub(super) mod follow;
 mod globals;
 pub(super) mod list;
 pub(super) mod steps;
@@ -24,13 +25,13 @@ pub(super) use steps::{StepArgs, StepCommand, StepRun};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Top commands that exist and cannot be used yet.
-pub(super) const NOT_YET: [&str; 1] = ["follow"];
+pub(super) const NOT_YET: [&str; 0] = [];
 
 /// Commands below `list` that exist and cannot be used yet.
 pub(super) const LIST_NOT_YET: [&str; 0] = [];
 
 /// Commands below `stream` that exist and cannot be used yet.
-pub(super) const STREAM_NOT_YET: [&str; 2] = ["prefetch", "replay"];
+pub(super) const STREAM_NOT_YET: [&str; 0] = [];
 
 /// Layout of every help text, in front of which the command's path is put: two lines, then options.
 const HELP_TEMPLATE: &str = "{about}\nusage: {usage}\n\n{all-args}\n";
@@ -60,6 +61,9 @@ pub(super) enum Command {
     /// Clone an entire database from source to target
     #[command(visible_alias = "fork", alias = "copy-db", help_template = HELP_TEMPLATE)]
     Clone(Box<CloneArgs>),
+    /// Apply the changes of the source to the target, until an endpos or a signal
+    #[command(help_template = HELP_TEMPLATE)]
+    Follow(Box<follow::FollowArgs>),
     /// Parts of a clone, one by one
     #[command(help_template = HELP_TEMPLATE)]
     Copy {

@@ -27,6 +27,12 @@ pub(in crate::cli) enum StreamCommand {
     /// Apply all received changes to the target
     #[command(help_template = super::HELP_TEMPLATE)]
     Catchup(Box<super::stream_apply::CatchupArgs>),
+    /// Receive the changes of the source and make SQL of them, apply nothing
+    #[command(help_template = super::HELP_TEMPLATE)]
+    Prefetch(Box<super::follow::PrefetchArgs>),
+    /// Receive the changes of the source and apply them to the target
+    #[command(help_template = super::HELP_TEMPLATE)]
+    Replay(Box<super::follow::ReplayArgs>),
     /// Remove files of changes that are applied
     #[command(help_template = super::HELP_TEMPLATE)]
     Prune(PruneArgs),

@@ -8,6 +8,7 @@ pub(super) mod compare;
 pub(super) mod completions;
 pub(super) mod config;
 pub(super) mod cutover;
+pub(super) mod follow;
 pub(super) mod help;
 pub(super) mod list;
 mod list_progress;

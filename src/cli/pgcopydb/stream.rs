@@ -1,13 +1,14 @@
 //! `pgcopydb stream …`: setup, cleanup, receive, prune; the sentinel has a file of its own.
 //!
-//! Runs in the main program, as a leaf: these commands fork nothing.
+//! Runs in the main program, as a leaf: these commands fork nothing. `prefetch` and `replay` have a file of
+//! their own.
 
 use super::super::args::stream::{
     CleanupArgs, PluginArgs, PruneArgs, ReceiveArgs, SentinelCommand, SetupArgs, StreamCommand,
 };
 use super::super::resolve::follow::{self as resolve, NAME_DEFAULT};
 use super::super::{Call, announce, output};
-use super::{sentinel, stream_apply};
+use super::{follow, sentinel, stream_apply};
 use crate::catalog::{CdcSetup, Ledger};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, Result};
@@ -43,6 +44,8 @@ pub(in crate::cli) fn run(command: &StreamCommand, call: &Call<'_>) -> Result<()
         StreamCommand::Transform(args) => stream_apply::run_transform(args, call),
         StreamCommand::Apply(args) => stream_apply::run_apply(args, call),
         StreamCommand::Catchup(args) => stream_apply::run_catchup(args, call),
+        StreamCommand::Prefetch(args) => follow::run_prefetch(args, call),
+        StreamCommand::Replay(args) => follow::run_replay(args, call),
         StreamCommand::Prune(args) => run_prune(args, call),
         StreamCommand::Sentinel { command } => sentinel::run(command.as_ref(), call),
     }
@@ -106,7 +109,7 @@ fn run_setup(args: &SetupArgs, call: &Call<'_>) -> Result<()> {
 }
 
 /// A snapshot can only be that of the recorded slot: changes follow on no other one.
-fn check_snapshot(given: Option<&str>, cdc: &CdcDir) -> Result<()> {
+pub(in crate::cli) fn check_snapshot(given: Option<&str>, cdc: &CdcDir) -> Result<()> {
     let Some(given) = given else {
         return Ok(());
     };

@@ -90,15 +90,14 @@ pub(in crate::cli) fn run_apply(args: &ApplyArgs, call: &Call<'_>) -> Result<()>
         ledger: None,
     };
     let (_stop, _canceller) = heed_signals()?;
-    let env = |name: &str| call.environment.get(name);
     let file = args.sql_file.as_deref().unwrap_or(Path::new(STANDARD));
     let applied = if file == Path::new(STANDARD) || args.from_stdin {
         let input = std::io::stdin().as_fd().try_clone_to_owned();
         let input = input
             .map_err(|error| Error::bad_state(format!("could not read standard input: {error}")))?;
-        apply::apply_pipe(&settings, input, &env)?
+        apply::apply_pipe(&settings, input)?
     } else {
-        apply::apply_file(&settings, file.to_owned(), &env)?
+        apply::apply_file(&settings, file.to_owned())?
     };
     if applied.ended == Ended::Stopped {
         log::info!("Stopped, as was asked; the same command goes on");
@@ -109,7 +108,7 @@ pub(in crate::cli) fn run_apply(args: &ApplyArgs, call: &Call<'_>) -> Result<()>
 /// Runs `stream catchup`.
 pub(in crate::cli) fn run_catchup(args: &CatchupArgs, call: &Call<'_>) -> Result<()> {
     let place = resolve::place(args.place.dir.as_ref(), call.environment)?;
-    let target = resolve::target_text(&args.connections, call.environment)?;
+    let (_, target) = resolve::both_of(&args.connections, call.environment)?;
     if args.place.restart {
         return Err(
             Error::bad_args("stream catchup cannot begin anew by itself").hint(
@@ -146,7 +145,7 @@ pub(in crate::cli) fn run_catchup(args: &CatchupArgs, call: &Call<'_>) -> Result
         endpos: Lsn::UNSET,
     };
     transform_folder(&settings.cdc, options)?;
-    let applied = apply::catchup(&settings, &|name| call.environment.get(name))?;
+    let applied = apply::catchup(&settings)?;
     verdict(&settings, applied)
 }
 

@@ -60,20 +60,10 @@ pub(in crate::cli) fn source_of(args: &SourceArgs, environment: &Environment) ->
     )
 }
 
-/// The connection string of the target, with its secrets.
-pub(in crate::cli) fn target_of(args: &TargetArgs, environment: &Environment) -> Result<String> {
+/// The target.
+pub(in crate::cli) fn target_of(args: &TargetArgs, environment: &Environment) -> Result<ConnInfo> {
     let text = target_only(args.target.as_ref(), args.target_file.as_ref(), environment)?;
-    parsed(&text, "--target", environment)?;
-    Ok(text)
-}
-
-/// The same, for a command that is given both.
-pub(in crate::cli) fn target_text(
-    args: &ConnectionArgs,
-    environment: &Environment,
-) -> Result<String> {
-    both_of(args, environment)?;
-    Ok(connections(args, environment)?.target)
+    parsed(&text, "--target", environment)
 }
 
 /// Whether the variable asks for updates that change nothing.

@@ -62,7 +62,9 @@ pub(super) struct Assembler {
     open: Option<Open>,
     /// End LSN of the last transaction given out, at first the origin's.
     progress: Lsn,
-    pub(super) endpos: Lsn,
+    endpos: Lsn,
+    /// The last ENDPOS line: all that ends up to there was read before.
+    ended_at: Lsn,
     switch: Option<Lsn>,
     /// What is given out before the next line is read.
     queue: VecDeque<Event>,
@@ -84,6 +86,7 @@ impl Assembler {
             open: None,
             progress,
             endpos,
+            ended_at: Lsn::UNSET,
             switch: None,
             queue: VecDeque::new(),
             skipped: 0,
@@ -99,9 +102,28 @@ impl Assembler {
         self.switch = None;
     }
 
+    /// Where to end.
+    pub(super) fn endpos(&self) -> Lsn {
+        self.endpos
+    }
+
+    /// Changes where to end. What was read already may lie behind it: nothing more is to come then.
+    pub(super) fn set_endpos(&mut self, endpos: Lsn) {
+        self.endpos = endpos;
+        let reached = self.progress.max(self.ended_at);
+        if endpos.is_set() && reached >= endpos {
+            self.stop(&format!("ENDPOS {reached}"));
+        }
+    }
+
     /// Where lines come from.
     pub(super) fn input(&self) -> &Input {
         &self.input
+    }
+
+    /// The position that the next file holds, when the last line read says so.
+    pub(super) fn switch(&self) -> Option<Lsn> {
+        self.switch
     }
 
     /// Whether a transaction is not complete.
@@ -206,11 +228,14 @@ impl Assembler {
             Some(SqlLine::Rollback) => self.drop_open(),
             Some(SqlLine::Keepalive(meta)) => self.keepalive(meta),
             Some(SqlLine::Switch(lsn)) => self.switch = Some(lsn),
-            Some(SqlLine::Endpos(lsn)) if self.endpos.is_set() && self.endpos <= lsn => {
-                self.stop(&format!("ENDPOS {lsn}"));
+            Some(SqlLine::Endpos(lsn)) => {
+                self.ended_at = self.ended_at.max(lsn);
+                // Else one of an earlier run, or one that we are not told of yet.
+                if self.endpos.is_set() && self.endpos <= lsn {
+                    self.stop(&format!("ENDPOS {lsn}"));
+                }
             }
-            // An endpos of an earlier run.
-            None | Some(SqlLine::Endpos(_)) => {}
+            None => {}
             Some(SqlLine::Join(lsn)) => self.join(lsn)?,
         }
         Ok(())
@@ -360,7 +385,7 @@ impl Assembler {
             || self.group.txns.len() >= GROUP_TXNS
             || self.group.rows >= GROUP_ROWS
             || self.group.values.len() >= GROUP_BYTES
-            || (self.input.is_pipe() && since.elapsed() >= GROUP_TIME);
+            || (self.input.may_grow() && since.elapsed() >= GROUP_TIME);
         if full {
             self.complete();
         }

@@ -8,19 +8,26 @@ use crate::error::{Error, Result};
 use crate::follow::files::{CdcDir, SegmentName, trouble};
 use crate::follow::txn_index::TxnIndex;
 use crate::units::{Lsn, Tli};
+use std::path::PathBuf;
 
 /// The SQL files of a folder.
 pub(super) struct SqlFiles<'a> {
     cdc: &'a CdcDir,
     current: Option<SegmentName>,
+    /// Those that are being written count, too.
+    live: bool,
 }
 
 impl<'a> SqlFiles<'a> {
-    pub(super) fn new(cdc: &'a CdcDir) -> Self {
-        Self { cdc, current: None }
+    pub(super) fn new(cdc: &'a CdcDir, live: bool) -> Self {
+        Self {
+            cdc,
+            current: None,
+            live,
+        }
     }
 
-    /// All closed SQL files, first to last.
+    /// All SQL files that count, first to last.
     fn all(&self) -> Result<Vec<SegmentName>> {
         let folder = self.cdc.top();
         let entries = match std::fs::read_dir(folder) {
@@ -33,21 +40,60 @@ impl<'a> SqlFiles<'a> {
             let name = entry
                 .map_err(|error| trouble("read", folder, &error))?
                 .file_name();
-            let stem = name.to_str().and_then(|name| name.strip_suffix(".sql"));
+            let name = name.to_str().unwrap_or_default();
+            let partial = name.strip_suffix(".sql.partial").filter(|_| self.live);
+            let stem = name.strip_suffix(".sql").or(partial);
             found.extend(stem.and_then(SegmentName::parse));
         }
         found.sort();
+        found.dedup();
         Ok(found)
     }
 
     fn open(&mut self, name: SegmentName) -> Result<Option<Input>> {
-        let path = self.cdc.sql(name);
-        self.current = Some(name);
+        let path = self.path(name);
         if !path.exists() {
             return Ok(None);
         }
+        self.current = Some(name);
         log::info!("Replaying changes from file \"{}\"", path.display());
-        Input::file(&path).map(Some)
+        if self.live {
+            Input::growing(&path).map(Some)
+        } else {
+            Input::file(&path).map(Some)
+        }
+    }
+
+    /// The path under which a segment's SQL is to be read: what is being made anew counts.
+    fn path(&self, name: SegmentName) -> PathBuf {
+        let partial = self.cdc.sql_partial(name);
+        if self.live && partial.exists() {
+            return partial;
+        }
+        self.cdc.sql(name)
+    }
+
+    /// Whether the current file is not the one any more that stands under its name.
+    pub(super) fn is_replaced(&self, input: &Input) -> bool {
+        self.current.is_none_or(|name| {
+            let (partial, sql) = (self.cdc.sql_partial(name), self.cdc.sql(name));
+            // One that is finished in between gets its final name in one step.
+            !input.is_at(&partial) && (partial.exists() || !input.is_at(&sql))
+        })
+    }
+
+    /// Whether a file that holds the position, or a later one, is there.
+    pub(super) fn has_next(&self, lsn: Lsn) -> Result<bool> {
+        let Some((tli, size)) = self.naming()? else {
+            return Ok(false);
+        };
+        let number = SegmentName::of(tli, lsn, size).number();
+        let current = self.current;
+        let is_later = |name: &SegmentName| current.is_none_or(|current| *name > current);
+        let all = self.all()?;
+        Ok(all
+            .iter()
+            .any(|name| name.number() >= number && is_later(name)))
     }
 
     /// The file to begin with; none when it has not been transformed yet, or nothing was received.

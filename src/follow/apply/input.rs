@@ -9,6 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Bytes that are read at a time.
@@ -28,6 +29,12 @@ pub(super) enum Got {
 
 enum From {
     File(BufReader<File>),
+    /// A file that transform is writing, or was.
+    Growing {
+        file: BufReader<File>,
+        /// The beginning of a line that is not written whole yet.
+        pending: Vec<u8>,
+    },
     Pipe {
         descriptor: File,
         pending: Vec<u8>,
@@ -56,6 +63,29 @@ impl Input {
         })
     }
 
+    /// A file to which lines may be added.
+    pub(super) fn growing(path: &Path) -> Result<Self> {
+        let mut input = Self::file(path)?;
+        if let From::File(file) = input.from {
+            input.from = From::Growing {
+                file,
+                pending: Vec::new(),
+            };
+        }
+        Ok(input)
+    }
+
+    /// Whether this is the file that stands there.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let From::Growing { file, .. } = &self.from else {
+            return false;
+        };
+        match (file.get_ref().metadata(), std::fs::metadata(path)) {
+            (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
+            _ => false,
+        }
+    }
+
     /// A pipe, such as standard input.
     pub(super) fn pipe(descriptor: OwnedFd) -> Self {
         Self {
@@ -71,8 +101,8 @@ impl Input {
     }
 
     /// Whether lines may come later.
-    pub(super) fn is_pipe(&self) -> bool {
-        matches!(self.from, From::Pipe { .. })
+    pub(super) fn may_grow(&self) -> bool {
+        !matches!(self.from, From::File(_))
     }
 
     fn unreadable(&self, error: &std::io::Error) -> Error {
@@ -90,6 +120,14 @@ impl Input {
                 } else {
                     Got::End
                 }
+            }),
+            From::Growing { file, pending } => file.read_until(b'\n', pending).map(|_| {
+                if pending.last() != Some(&b'\n') {
+                    return Got::Wait;
+                }
+                std::mem::swap(line, pending);
+                line.pop();
+                Got::Line
             }),
             From::Pipe {
                 descriptor,

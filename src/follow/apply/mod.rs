@@ -16,6 +16,8 @@ mod files;
 mod group;
 mod input;
 mod line;
+mod live;
+mod missing;
 mod net;
 mod plan;
 mod recognize;
@@ -28,13 +30,15 @@ mod values;
 mod watch;
 
 pub use engine::Figures;
+pub use missing::{Missing, missing};
 
 use super::files::CdcDir;
+use super::setup;
 use super::source_table::SourceTables;
 use crate::conninfo::ConnInfo;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::logging;
-use crate::pg::retry::{Retry, policy};
+use crate::pg::retry::{RECONNECT_BUDGET, Retry, policy};
 use crate::pg::{Link, application_name, endpoint};
 use crate::units::{Lsn, Side};
 use crate::wire::stop_requested;
@@ -59,8 +63,8 @@ const ATTEMPTS_MAX: u32 = 10;
 /// How to apply.
 #[derive(Clone, Debug)]
 pub struct ApplySettings {
-    /// Connection string of the target.
-    pub target: String,
+    /// The target.
+    pub target: ConnInfo,
     /// Name of the replication origin.
     pub origin: String,
     /// Where to stop; unset: as the sentinel says, else never.
@@ -98,29 +102,28 @@ enum What {
     File(PathBuf),
     Pipe(Option<OwnedFd>),
     Folder,
+    /// The folder, while others write there.
+    Live,
 }
 
 /// Applies one SQL file.
-pub fn apply_file(
-    settings: &ApplySettings,
-    path: PathBuf,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Applied> {
-    Run::new(settings, What::File(path), env)?.run()
+pub fn apply_file(settings: &ApplySettings, path: PathBuf) -> Result<Applied> {
+    Run::new(settings, What::File(path))?.run()
 }
 
 /// Applies what comes through a pipe, such as standard input.
-pub fn apply_pipe(
-    settings: &ApplySettings,
-    pipe: OwnedFd,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Applied> {
-    Run::new(settings, What::Pipe(Some(pipe)), env)?.run()
+pub fn apply_pipe(settings: &ApplySettings, pipe: OwnedFd) -> Result<Applied> {
+    Run::new(settings, What::Pipe(Some(pipe)))?.run()
 }
 
 /// Applies the SQL files of the folder of change data, up to the last one that is there.
-pub fn catchup(settings: &ApplySettings, env: &dyn Fn(&str) -> Option<String>) -> Result<Applied> {
-    Run::new(settings, What::Folder, env)?.run()
+pub fn catchup(settings: &ApplySettings) -> Result<Applied> {
+    Run::new(settings, What::Folder)?.run()
+}
+
+/// Applies the SQL files of the folder while they are written, until the endpos or a stop. Blocks.
+pub fn live(settings: &ApplySettings) -> Result<Applied> {
+    Run::new(settings, What::Live)?.run()
 }
 
 /// One run.
@@ -132,19 +135,21 @@ struct Run<'a> {
     figures: Figures,
     keepalive: Option<Meta>,
     advanced: Option<Instant>,
+    /// How long the end of a growing file is left alone.
+    nap: Duration,
+}
+
+/// The target, if it answers.
+fn find(conn: &ConnInfo) -> Result<Link> {
+    let side = Side::Target;
+    let (session, pin) = endpoint::find(conn, side, &application_name("apply"))?;
+    session.close();
+    let conn = conn.clone();
+    Ok(Link { conn, pin, side })
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        settings: &'a ApplySettings,
-        what: What,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self> {
-        let conn = ConnInfo::parse(&settings.target, env)
-            .context(|| "reading option --target".to_owned())?;
-        for secret in conn.secrets() {
-            logging::register_secret(&secret);
-        }
+    fn new(settings: &'a ApplySettings, what: What) -> Result<Self> {
         if let Some(recorded) = settings.cdc.read_origin()?
             && recorded != settings.origin
         {
@@ -155,17 +160,25 @@ impl<'a> Run<'a> {
             .hint("Give the same --origin, or another work directory."));
         }
         let watch = Watch::open(settings.ledger.as_deref())?;
-        let side = Side::Target;
-        let (session, pin) = endpoint::find(&conn, side, &application_name("apply"))?;
-        session.close();
+        let link = match what {
+            // A target that is away comes back; the others have all the time.
+            What::Live => setup::link_within(
+                RECONNECT_BUDGET,
+                &settings.target,
+                Side::Target,
+                "follow apply",
+            )?,
+            _ => find(&settings.target)?,
+        };
         Ok(Self {
             settings,
-            link: Link { conn, pin, side },
+            link,
             what,
             watch,
             figures: Figures::default(),
             keepalive: None,
             advanced: None,
+            nap: live::NAP_LEAST,
         })
     }
 
@@ -272,6 +285,9 @@ impl<'a> Run<'a> {
         self.watch.publish(progress)?;
         if ended == Ended::Drained {
             let endpos = self.endpos()?;
+            if matches!(self.what, What::Live | What::Folder) {
+                missing::refuse_missing(&self.settings.cdc, progress, endpos)?;
+            }
             self.watch.drained(endpos, progress)?;
         }
         log::info!(
@@ -306,18 +322,32 @@ impl<'a> Run<'a> {
             return Ok(Ended::Drained);
         }
         let cdc = self.settings.cdc.clone();
-        let mut files = SqlFiles::new(&cdc);
+        if matches!(self.what, What::Live) {
+            return self.live(engine, &cdc);
+        }
+        let mut files = SqlFiles::new(&cdc, false);
         let input = match &mut self.what {
             What::File(path) => Some(Input::file(path)?),
             What::Pipe(pipe) => pipe.take().map(Input::pipe),
-            What::Folder => files.first(engine.progress)?,
+            What::Folder | What::Live => files.first(engine.progress)?,
         };
         let Some(input) = input else {
             log::info!("There is no SQL file to apply yet");
             return Ok(Ended::EndOfInput);
         };
         let mut assembler = Assembler::new(input, engine.progress, endpos);
-        let done = self.drive(engine, &mut assembler, &mut files);
+        self.read(engine, &mut assembler, &mut files)
+            .map(|ended| ended.unwrap_or(Ended::EndOfInput))
+    }
+
+    /// Applies what an assembler gives; none when its file is not the one any more that counts.
+    fn read(
+        &mut self,
+        engine: &mut Engine,
+        assembler: &mut Assembler,
+        files: &mut SqlFiles<'_>,
+    ) -> Result<Option<Ended>> {
+        let done = self.drive(engine, assembler, files);
         if assembler.skipped > 0 {
             log::info!(
                 "Skipped {} transactions that were applied before",
@@ -327,7 +357,7 @@ impl<'a> Run<'a> {
         done.map_err(|verdict| match verdict {
             Verdict::Failed(error) => error,
             Verdict::Conflict(conflict) => {
-                if let Err(error) = conflict.write_down(Some(&cdc)) {
+                if let Err(error) = conflict.write_down(Some(&self.settings.cdc)) {
                     logging::report_error(&error, false);
                 }
                 conflict.error()
@@ -340,10 +370,13 @@ impl<'a> Run<'a> {
         engine: &mut Engine,
         assembler: &mut Assembler,
         files: &mut SqlFiles<'_>,
-    ) -> std::result::Result<Ended, Verdict> {
+    ) -> std::result::Result<Option<Ended>, Verdict> {
         loop {
             match assembler.next()? {
-                Event::Group(group) => engine.submit(*group, &assembler.statements)?,
+                Event::Group(group) => {
+                    self.nap = live::NAP_LEAST;
+                    engine.submit(*group, &assembler.statements)?;
+                }
                 Event::Void => engine.void(&assembler.statements)?,
                 Event::Keepalive(meta) => {
                     self.keepalive = Some(meta);
@@ -357,24 +390,30 @@ impl<'a> Run<'a> {
                     if !assembler.is_open() {
                         engine.finish(&assembler.statements, false)?;
                     }
-                    assembler.input().wait(IDLE_MS);
+                    if !matches!(self.what, What::Live) {
+                        assembler.input().wait(IDLE_MS);
+                    } else if !self.at_the_end(engine, assembler, files)? {
+                        return Ok(None);
+                    }
                 }
                 Event::EndOfFile(next) => {
                     if let Some(ended) = self.end_of_file(engine, assembler, (files, next))? {
-                        return Ok(ended);
+                        return Ok(Some(ended));
                     }
                 }
                 Event::Stop(why) => {
                     self.advance(engine, assembler, true)?;
                     log::info!("{why}");
-                    return Ok(Ended::Drained);
+                    return Ok(Some(Ended::Drained));
                 }
             }
             if stop_requested() {
-                if !assembler.is_open() {
+                if assembler.is_open() {
+                    engine.void(&assembler.statements)?;
+                } else {
                     engine.finish(&assembler.statements, true)?;
                 }
-                return Ok(Ended::Stopped);
+                return Ok(Some(Ended::Stopped));
             }
             if self.watch.is_due() {
                 self.look(engine, assembler)?;
@@ -431,9 +470,9 @@ impl<'a> Run<'a> {
         let (endpos, apply) = self
             .watch
             .look(&mut engine.sessions, &self.settings.origin)?;
-        if endpos != assembler.endpos && (endpos.is_set() || !self.settings.endpos.is_set()) {
+        if endpos != assembler.endpos() && (endpos.is_set() || !self.settings.endpos.is_set()) {
             log::info!("endpos is now set to {endpos}");
-            assembler.endpos = endpos;
+            assembler.set_endpos(endpos);
         }
         if !apply && !assembler.is_open() {
             engine.finish(&assembler.statements, false)?;

@@ -23,6 +23,7 @@ pub(super) struct Watch {
     ledger: Option<Ledger>,
     last: Instant,
     published: Lsn,
+    mode: &'static str,
 }
 
 impl Watch {
@@ -36,6 +37,7 @@ impl Watch {
             ledger,
             last: Instant::now(),
             published: Lsn::UNSET,
+            mode: "",
         })
     }
 
@@ -79,6 +81,24 @@ impl Watch {
             None => Ok(()),
             Some(ledger) => CdcStatus::set_apply_backend(ledger, pid),
         }
+    }
+
+    /// Tells what is going on: `catchup` from files, `replay` at the end of what is received.
+    pub(super) fn set_mode(&mut self, mode: &'static str) -> Result<()> {
+        self.mode = mode;
+        match &mut self.ledger {
+            None => Ok(()),
+            Some(ledger) => CdcStatus::set_mode(ledger, mode),
+        }
+    }
+
+    /// The end of what is received was reached.
+    pub(super) fn caught_up(&mut self) -> Result<()> {
+        if self.mode != "catchup" {
+            return Ok(());
+        }
+        log::info!("Restarting logical decoding follower in replay mode");
+        self.set_mode("replay")
     }
 
     /// Waits until changes may be applied; false when a signal came first, or when nothing is left to do.

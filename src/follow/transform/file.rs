@@ -6,18 +6,18 @@
 
 use super::{Counts, End, Transform};
 use crate::error::{Context, Error, Result};
-use crate::follow::files::CdcDir;
+use crate::follow::files::{CdcDir, Segment};
 use crate::follow::json_line::JsonLine;
 use crate::follow::source_table::SourceTables;
 use crate::units::Lsn;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Buffers of files.
-const BUFFER_BYTES: usize = 256 * 1024;
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 
 /// How to transform.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl Limit {
     }
 }
 
-fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
+pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
     Error::bad_state(format!("could not {what} \"{}\": {error}", path.display()))
         .hint("Check the path, its permissions and the space there.")
 }
@@ -85,7 +85,7 @@ fn starts(line: &[u8], action: u8) -> bool {
 }
 
 /// For each transaction that begins in the file, in order: its end, if it is in the file, too.
-fn ends_of(input: &mut impl BufRead) -> std::io::Result<VecDeque<Option<End>>> {
+pub(super) fn ends_of(input: &mut impl BufRead) -> std::io::Result<VecDeque<Option<End>>> {
     let mut ends = VecDeque::new();
     let mut open = false;
     let mut line = Vec::new();
@@ -113,11 +113,96 @@ fn ends_of(input: &mut impl BufRead) -> std::io::Result<VecDeque<Option<End>>> {
     }
 }
 
-fn utf8(line: &[u8]) -> Result<&str> {
+pub(super) fn utf8(line: &[u8]) -> Result<&str> {
     std::str::from_utf8(line).map_err(|_| {
         Error::bad_state("a line of change data is not UTF-8")
             .hint("The source's encoding cannot be followed with this output plugin; use pgoutput.")
     })
+}
+
+/// An SQL file that is being made: under a name of its own until it is whole.
+pub(super) struct Making<'a> {
+    pub(super) transform: Transform<'a, BufWriter<File>>,
+    partial: PathBuf,
+    sql: PathBuf,
+}
+
+impl<'a> Making<'a> {
+    /// Begins the file. Whoever reads what an earlier process left under its name sees another file.
+    pub(super) fn begin(sql: &Path, partial: PathBuf, options: Options<'a>) -> Result<Self> {
+        match std::fs::remove_file(&partial) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed("remove", &partial, &error));
+            }
+            _ => {}
+        }
+        let output = std::fs::OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&partial)
+            .map_err(|error| failed("write", &partial, &error))?;
+        let output = BufWriter::with_capacity(BUFFER_BYTES, output);
+        Ok(Self {
+            transform: Transform::new(output, options.tables, options.keep_no_op),
+            partial,
+            sql: sql.to_owned(),
+        })
+    }
+
+    /// Shows readers all that is written.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let done = self.transform.out.flush();
+        done.map_err(|error| failed("write", &self.partial, &error))
+    }
+
+    /// Whether it still stands under its name.
+    pub(super) fn is_there(&self) -> bool {
+        let own = self.transform.out.get_ref().metadata();
+        match (own, std::fs::metadata(&self.partial)) {
+            (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
+            _ => false,
+        }
+    }
+
+    /// The file is whole: on disk, under its final name, with the time of the file that it was made of.
+    pub(super) fn finish(mut self, source: &File) -> Result<Counts> {
+        let (counts, continued) = self.transform.finish()?;
+        let output = self
+            .transform
+            .out
+            .into_inner()
+            .map_err(|error| failed("write", &self.partial, error.error()))?;
+        source
+            .metadata()
+            .and_then(|facts| output.set_modified(facts.modified()?))
+            .and_then(|()| output.sync_all())
+            .map_err(|error| failed("write", &self.partial, &error))?;
+        std::fs::rename(&self.partial, &self.sql)
+            .map_err(|error| failed("rename", &self.partial, &error))?;
+        let folder = match self.sql.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        for one in continued {
+            let text = format!(
+                "{{\"xid\":{},\"commit_lsn\":\"{}\",\"timestamp\":\"{}\"}}\n",
+                one.xid, one.end.lsn, one.end.timestamp
+            );
+            let path = folder.join(format!("{}.json", one.xid));
+            // For people and for the existing program; nothing of ours reads it.
+            std::fs::write(&path, text).map_err(|error| failed("write", &path, &error))?;
+        }
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| failed("write", folder, &error))?;
+        log::info!(
+            "Transformed {} JSON messages into SQL file \"{}\"",
+            counts.messages,
+            self.sql.display()
+        );
+        Ok(counts)
+    }
 }
 
 /// Transforms one file into another, which appears whole or not at all.
@@ -132,20 +217,8 @@ pub fn transform_file(json: &Path, sql: &Path, options: Options<'_>) -> Result<C
     let mut input = BufReader::with_capacity(BUFFER_BYTES, open()?);
     let ends = ends_of(&mut input).map_err(unreadable)?;
     let mut input = BufReader::with_capacity(BUFFER_BYTES, open()?);
-    let partial = with_ending(sql, ".partial");
-    let output = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&partial)
-        .map_err(|error| failed("write", &partial, &error))?;
-    let mut transform = Transform::new(
-        BufWriter::with_capacity(BUFFER_BYTES, output),
-        options.tables,
-        options.keep_no_op,
-    );
-    transform.ends = ends;
+    let mut making = Making::begin(sql, with_ending(sql, ".partial"), options)?;
+    making.transform.ends = ends;
     let mut line = Vec::new();
     let mut number = 0_u64;
     let mut limit = Limit::new(options.endpos);
@@ -155,59 +228,32 @@ pub fn transform_file(json: &Path, sql: &Path, options: Options<'_>) -> Result<C
         }
         number += 1;
         utf8(&line)
-            .and_then(|text| transform.line(text))
+            .and_then(|text| making.transform.line(text))
             .context(|| format!("line {number} of \"{}\"", json.display()))?;
     }
-    let (counts, continued) = transform.finish()?;
-    let output = transform
-        .out
-        .into_inner()
-        .map_err(|error| failed("write", &partial, error.error()))?;
-    output
-        .sync_all()
-        .map_err(|error| failed("write", &partial, &error))?;
-    std::fs::rename(&partial, sql).map_err(|error| failed("rename", &partial, &error))?;
-    let folder = sql.parent().unwrap_or_else(|| Path::new("."));
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    for one in continued {
-        let text = format!(
-            "{{\"xid\":{},\"commit_lsn\":\"{}\",\"timestamp\":\"{}\"}}\n",
-            one.xid, one.end.lsn, one.end.timestamp
-        );
-        let path = folder.join(format!("{}.json", one.xid));
-        // For people and for the existing program; nothing of ours reads it.
-        std::fs::write(&path, text).map_err(|error| failed("write", &path, &error))?;
+    making.finish(input.get_ref())
+}
+
+/// Whether the closed file of a segment is the one that counts, and not transformed yet.
+pub(super) fn is_to_do(cdc: &CdcDir, segment: &Segment) -> bool {
+    // One that was opened again is there twice until it is closed.
+    if segment.closed.is_none() || segment.is_partial() {
+        return false;
     }
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| failed("write", folder, &error))?;
-    log::info!(
-        "Transformed {} JSON messages into SQL file \"{}\"",
-        counts.messages,
-        sql.display()
-    );
-    Ok(counts)
+    let written = |path: &Path| path.metadata().and_then(|facts| facts.modified()).ok();
+    let made = written(&cdc.sql(segment.name));
+    // It was opened again and closed since, perhaps while its older self was read.
+    made.is_none() || made != written(&cdc.json(segment.name))
 }
 
 /// Transforms all closed JSON files of the folder whose SQL file is missing or older, first to last.
 pub fn transform_folder(cdc: &CdcDir, options: Options<'_>) -> Result<Counts> {
     let mut counts = Counts::default();
     for segment in cdc.segments()? {
-        let (json, sql) = (cdc.json(segment.name), cdc.sql(segment.name));
-        let written = |path: &Path| path.metadata().and_then(|facts| facts.modified()).ok();
-        // One that was opened again is there twice until it is closed.
-        if segment.closed.is_none() || segment.is_partial() {
+        if !is_to_do(cdc, &segment) {
             continue;
         }
-        let made = written(&sql);
-        if made.is_some() && made >= written(&json) {
-            continue;
-        }
-        let one = transform_file(&json, &sql, options)?;
+        let one = transform_file(&cdc.json(segment.name), &cdc.sql(segment.name), options)?;
         counts.messages += one.messages;
         counts.transactions += one.transactions;
     }

@@ -16,17 +16,20 @@
 
 mod file;
 mod ident;
+mod live;
 mod lookup3;
 mod run;
 mod statement;
 
 pub use file::{Options, transform_file, transform_folder, transform_stream};
+pub use live::Live;
 use lookup3::statement_hash;
 
 use super::change::{Change, Decoded, Table, decode};
 use super::json_line::{Action, JsonLine, write_string};
 use super::source_table::SourceTables;
 use crate::error::{Error, Result};
+use crate::units::Lsn;
 use run::Run;
 use statement::Made;
 use std::collections::VecDeque;
@@ -59,6 +62,8 @@ pub struct Counts {
     pub messages: u64,
     /// Transactions whose end was read.
     pub transactions: u64,
+    /// The last end of a transaction or keepalive that was read.
+    pub reached: Lsn,
 }
 
 /// The transaction that was continued from an earlier file and ended in this one.
@@ -116,7 +121,10 @@ impl<'a, W: Write> Transform<'a, W> {
             Action::Commit => self.commit(&line),
             Action::Rollback => self.rollback(&line),
             Action::Message => Ok(()),
-            Action::Keepalive => self.mark("KEEPALIVE", &line),
+            Action::Keepalive => {
+                self.counts.reached = line.lsn;
+                self.mark("KEEPALIVE", &line)
+            }
             Action::Switch => self.mark("SWITCH WAL", &line),
             Action::End => self.mark("ENDPOS", &line),
             Action::Join => self.mark("JOIN", &line),
@@ -172,6 +180,7 @@ impl<'a, W: Write> Transform<'a, W> {
         self.counts.transactions += 1;
         let timestamp = line.timestamp.as_deref().unwrap_or("");
         let (xid, lsn) = (line.xid, line.lsn);
+        self.counts.reached = lsn;
         match std::mem::replace(&mut self.open, Open::No) {
             // Nothing of it is applied.
             Open::Held(_) => self.write(&format!(

@@ -1,0 +1,240 @@
+//! The bodies of the processes of a follow: what each opens, how it tells how far it is.
+//!
+//! Run in leaf processes. A process that replaces one that died waits first, longer each time, and tells
+//! from which position it goes on, so that the supervisor knows whether there was any progress.
+
+use super::FollowSettings;
+use crate::catalog::sentinel::{Position, advance};
+use crate::catalog::{CdcSetup, CdcStatus, Ledger, Sentinel};
+use crate::error::{Error, Result};
+use crate::follow::apply::{self, ApplySettings};
+use crate::follow::cleanup::{self, CleanupSettings};
+use crate::follow::files::trouble;
+use crate::follow::receive::{self, ReceiveSettings};
+use crate::follow::setup::{self, SetupSettings};
+use crate::follow::source_table::SourceTables;
+use crate::follow::transform::{Live, Options};
+use crate::follow::{prune, slot};
+use crate::pg::retry::RECONNECT_BUDGET;
+use crate::supervisor::{Leaf, Report, Role};
+use crate::units::{Lsn, Side, pretty_bytes};
+use crate::workdir::Intent;
+use crate::worker;
+use std::time::{Duration, Instant};
+
+/// How long the end of what is received is left alone: at first, and at most.
+const NAP_LEAST: Duration = Duration::from_millis(2);
+const NAP_MOST: Duration = Duration::from_millis(20);
+/// The sentinel is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Files of applied changes are removed so often.
+const PRUNE_EVERY: Duration = Duration::from_secs(300);
+/// Longest wait before a process takes the place of one that died.
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+
+/// Makes slot, publications, sentinel and origin, or finds them again. Blocks.
+pub(super) fn set_up(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()> {
+    let canceller = worker::enter(leaf)?;
+    let target = settings.target()?.clone();
+    if settings.intent == Intent::Restart {
+        cleanup::run(&CleanupSettings {
+            source: settings.source.clone(),
+            target: target.clone(),
+            layout: settings.layout.clone(),
+            cdc: settings.cdc.clone(),
+            slot: settings.slot.slot.clone(),
+            publication: settings.slot.publication.clone(),
+            origin: settings.origin.clone(),
+        })?;
+        wipe(settings)?;
+    }
+    let mut slot = settings.slot.clone();
+    // What an earlier command made is what this one is for.
+    slot.resume = true;
+    refuse_begun(settings)?;
+    setup::run(
+        &SetupSettings {
+            source: settings.source.clone(),
+            target,
+            layout: settings.layout.clone(),
+            cdc: settings.cdc.clone(),
+            slot,
+            origin: settings.origin.clone(),
+            endpos: None,
+        },
+        &canceller,
+    )?;
+    remember(settings)
+}
+
+/// Removes received changes and what was made of them.
+fn wipe(settings: &FollowSettings) -> Result<()> {
+    let folder = settings.cdc.top();
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(trouble("remove", folder, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A follow that has received anything is gone on with only when that is asked for.
+fn refuse_begun(settings: &FollowSettings) -> Result<()> {
+    if settings.intent == Intent::Resume || !settings.layout.ledger().exists() {
+        return Ok(());
+    }
+    let ledger = Ledger::open_read_only(&settings.layout.ledger())?;
+    let begun = Sentinel::read(ledger.connection())?.is_some_and(|row| row.write_lsn.is_set());
+    if !begun {
+        return Ok(());
+    }
+    Err(
+        Error::bad_state("changes were received before in this work directory")
+            .hint("Use --resume to go on with them, or --restart to forget them and begin anew."),
+    )
+}
+
+/// Writes down what was asked for.
+fn remember(settings: &FollowSettings) -> Result<()> {
+    let mut ledger = Ledger::open(&settings.layout.ledger())?;
+    if settings.keep_no_op {
+        CdcSetup::put(&mut ledger, &[("replay_no_op_updates", "true")])?;
+    }
+    store_endpos(&mut ledger, settings.endpos)
+}
+
+/// Stores an endpos that was given.
+fn store_endpos(ledger: &mut Ledger, endpos: Option<Lsn>) -> Result<()> {
+    let Some(endpos) = endpos else {
+        return Ok(());
+    };
+    let before = Sentinel::set_endpos(ledger, endpos)?;
+    if before.is_set() && before != endpos {
+        log::warn!("Sentinel endpos was {before} and is now updated to --endpos option {endpos}");
+    }
+    log::info!("Streaming is setup to end at LSN {endpos}");
+    Ok(())
+}
+
+/// What `stream prefetch` needs of the target: nothing. It takes up what is set up.
+pub(super) fn take_up(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()> {
+    let _canceller = worker::enter(leaf)?;
+    if let Some(file) = settings.cdc.read_slot()? {
+        slot::check_recorded(&file, &settings.slot.slot, settings.slot.plugin)?;
+    }
+    let mut ledger = Ledger::open(&settings.layout.ledger())?;
+    Sentinel::must_read(ledger.connection())?;
+    store_endpos(&mut ledger, settings.endpos)
+}
+
+/// Tells from where this process goes on, and waits when it replaces one that died.
+fn come_in(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<Ledger> {
+    let ledger = Ledger::open(&settings.layout.ledger())?;
+    let row = Sentinel::must_read(ledger.connection())?;
+    let lsn = match leaf.role {
+        Role::Receive => row.write_lsn,
+        Role::Transform => CdcStatus::read(ledger.connection())?.transform_lsn,
+        _ => row.replay_lsn,
+    };
+    leaf.report(&Report::Position { lsn });
+    if let Some(doublings) = leaf.number.checked_sub(2) {
+        let wait = Duration::from_millis(250) * (1 << doublings.min(7));
+        leaf.nap(wait.min(BACK_OFF_MAX))?;
+    }
+    Ok(ledger)
+}
+
+/// Receives.
+pub(super) fn receive(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()> {
+    let _canceller = worker::enter(leaf)?;
+    drop(come_in(leaf, settings)?);
+    let title = leaf.role.label();
+    let receive = ReceiveSettings {
+        link: setup::link_within(RECONNECT_BUDGET, &settings.source, Side::Source, title)?,
+        cdc: settings.cdc.clone(),
+        ledger: settings.layout.ledger(),
+        endpos: None,
+        to_stdout: false,
+        max_cdc_size: settings.max_cdc_size,
+    };
+    let ended = receive::run(&receive, &|| leaf.stopping())?;
+    if let receive::Outcome::Endpos(lsn) = ended {
+        leaf.report(&Report::Reached { lsn });
+    }
+    Ok(())
+}
+
+/// Transforms what is received, as it is received; `rest`: what there is, and no more.
+pub(super) fn transform(leaf: &mut Leaf<'_>, settings: &FollowSettings, rest: bool) -> Result<()> {
+    let mut ledger = come_in(leaf, settings)?;
+    let recorded = CdcSetup::get(ledger.connection(), "replay_no_op_updates")?;
+    let tables = SourceTables::load(settings.cdc.top())?;
+    let options = Options {
+        tables: &tables,
+        keep_no_op: settings.keep_no_op || recorded.as_deref() == Some("true"),
+        endpos: Lsn::UNSET,
+    };
+    let mut live = Live::new(&settings.cdc, options)?;
+    let (mut looked, mut pruned) = (Instant::now(), Instant::now());
+    let mut told = Lsn::UNSET;
+    let mut nap = NAP_LEAST;
+    while !leaf.stopping() {
+        let any = live.turn()?;
+        if looked.elapsed() >= LOOK_EVERY || (rest && !any) {
+            looked = Instant::now();
+            if live.reached() > told {
+                told = live.reached();
+                advance(&mut ledger, &[(Position::Transform, told)])?;
+            }
+            // Receiving may have ended at an earlier one.
+            let lsn = Sentinel::must_read(ledger.connection())?.endpos;
+            leaf.report(&Report::Endpos { lsn });
+        }
+        if pruned.elapsed() >= PRUNE_EVERY {
+            pruned = Instant::now();
+            clear_away(settings, &mut ledger);
+        }
+        if any {
+            nap = NAP_LEAST;
+        } else if rest {
+            return Ok(());
+        } else if leaf.nap(nap).is_ok() {
+            nap = (nap * 2).min(NAP_MOST);
+        }
+    }
+    Ok(())
+}
+
+/// Removes files of changes that are applied; what cannot be removed now can be later.
+fn clear_away(settings: &FollowSettings, ledger: &mut Ledger) {
+    match prune::run(&settings.cdc, ledger, false) {
+        Ok(pruned) if pruned.files > 0 => log::info!(
+            "Removed {} CDC file pair(s), freed {} (replay_lsn {})",
+            pruned.files,
+            pretty_bytes(pruned.bytes),
+            pruned.replayed
+        ),
+        Ok(_) => {}
+        Err(error) => log::warn!("Could not remove files of applied changes: {error}"),
+    }
+}
+
+/// Applies what is transformed.
+pub(super) fn apply(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()> {
+    let _canceller = worker::enter(leaf)?;
+    drop(come_in(leaf, settings)?);
+    let apply = ApplySettings {
+        target: settings.target()?.clone(),
+        origin: settings.origin.clone(),
+        endpos: Lsn::UNSET,
+        cdc: settings.cdc.clone(),
+        ledger: Some(settings.layout.ledger()),
+    };
+    let applied = apply::live(&apply)?;
+    if applied.ended == apply::Ended::Drained {
+        let ledger = Ledger::open_read_only(&settings.layout.ledger())?;
+        let lsn = Sentinel::must_read(ledger.connection())?.endpos;
+        leaf.report(&Report::Reached { lsn });
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! `follow`: changes while they are made, with every process killed, until the endpos and not a row less.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::follow_apply::assert_same_rows;
+use crate::support::cluster::client;
+use crate::support::follow::{Follow, PLUGINS};
+use crate::support::program::{self, Output, Running, start};
+use crate::support::within;
+
+const KEYED: &str = "create table t (id int primary key, v text)";
+
+fn follow_words(follow: &Follow, more: &[&str]) -> Vec<String> {
+    let (source, target, dir) = (
+        follow.pair.source(),
+        follow.pair.target(),
+        follow.work.dir(),
+    );
+    let mut all = vec![
+        "follow",
+        "--dir",
+        &dir,
+        "--source",
+        &source,
+        "--target",
+        &target,
+        "--slot-name",
+        &follow.slot,
+        "--origin",
+        &follow.slot,
+        "--plugin",
+        follow.plugin,
+    ];
+    all.extend(more);
+    all.into_iter().map(str::to_owned).collect()
+}
+
+fn start_follow(follow: &Follow, more: &[&str]) -> Running {
+    let words = follow_words(follow, more);
+    start(&words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn run_follow(follow: &Follow, more: &[&str]) -> Output {
+    start_follow(follow, more).wait()
+}
+
+/// Both databases with that schema, set up and allowed to apply.
+fn ready(plugin: &'static str, schema: &str) -> Option<Follow> {
+    let follow = Follow::bare(plugin, schema)?;
+    follow.pair.in_target(schema);
+    follow.setup(&["--allow-no-identity"]).exits(0);
+    follow.command(&["sentinel", "set", "apply"], &[]).exits(0);
+    Some(follow)
+}
+
+fn pgbench(follow: &Follow, arguments: &[&str]) -> Child {
+    Command::new(client("pgbench"))
+        .args(arguments)
+        .arg(follow.pair.source())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// pgbench's tables on both sides.
+fn with_pgbench(plugin: &'static str) -> Option<Follow> {
+    let follow = Follow::bare(plugin, "")?;
+    let filled = pgbench(&follow, &["-i", "-s", "1", "-q"]).wait().unwrap();
+    assert!(filled.success());
+    let dump = Command::new(client("pg_dump"))
+        .arg(follow.pair.source())
+        .output()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("schema.sql");
+    std::fs::write(&file, dump.stdout).unwrap();
+    follow.pair.to.psql_file(&follow.pair.db, &file);
+    follow.setup(&["--allow-no-identity"]).exits(0);
+    follow.command(&["sentinel", "set", "apply"], &[]).exits(0);
+    Some(follow)
+}
+
+/// Lets that many milliseconds pass, in which anything may happen.
+fn pause(millis: u64) {
+    within(Duration::from_millis(millis), || false);
+}
+
+fn wait_for(follow: &Follow, run: &Running, query: &str) -> Duration {
+    let since = Instant::now();
+    let (to, db) = (follow.pair.to, &follow.pair.db);
+    let came = to.wait_until(db, query, Duration::from_secs(30));
+    assert!(came, "{query}\n{}", run.said());
+    since.elapsed()
+}
+
+/// The pids of the processes of that title.
+fn named(run: &Running, title: &str) -> Vec<i32> {
+    run.children_named(title)
+}
+
+#[test]
+fn a_row_arrives_at_once_and_a_stop_saves_everything() {
+    for plugin in PLUGINS {
+        let Some(follow) = ready(plugin, KEYED) else {
+            continue;
+        };
+        let run = start_follow(&follow, &["--resume"]);
+        follow.pair.in_source("insert into t values (1, 'first')");
+        wait_for(&follow, &run, "select count(*) = 1 from t");
+        let mut slowest = Duration::ZERO;
+        for id in 2..12 {
+            let sql = format!("insert into t values ({id}, 'x')");
+            follow.pair.in_source(&sql);
+            let query = format!("select count(*) = {id} from t");
+            slowest = slowest.max(wait_for(&follow, &run, &query));
+        }
+        assert!(slowest < Duration::from_millis(900), "{slowest:?}");
+        run.kill(Signal::SIGTERM);
+        let since = Instant::now();
+        run.wait()
+            .exits(0)
+            .says(&["Main follow process was asked to terminate, exiting"]);
+        assert!(since.elapsed() < Duration::from_secs(10));
+        follow.pair.in_source("insert into t values (100, 'later')");
+        run_follow(&follow, &[]).exits(3).says(&["--resume"]);
+        let endpos = follow.end_here();
+        follow
+            .pair
+            .in_source("insert into t values (101, 'beyond')");
+        run_follow(&follow, &["--resume"])
+            .exits(0)
+            .says(&["Follow mode is now done, reached replay_lsn", &endpos]);
+        assert_eq!(follow.pair.in_target("select max(id) from t"), "100");
+        run_follow(&follow, &["--resume", "--endpos", &endpos])
+            .exits(0)
+            .says(&["previously reached"]);
+        assert_eq!(follow.pair.in_target("select max(id) from t"), "100");
+        // On from there.
+        follow.end_here();
+        run_follow(&follow, &["--resume"]).exits(0);
+        assert_same_rows(&follow.pair);
+        follow.cleanup(&[]).exits(0);
+    }
+}
+
+#[test]
+fn an_endpos_that_is_set_while_nothing_happens_ends_it() {
+    let follow = ready("pgoutput", KEYED).unwrap();
+    follow.pair.in_source("insert into t values (1, 'a')");
+    let mut run = start_follow(&follow, &[]);
+    wait_for(&follow, &run, "select count(*) = 1 from t");
+    follow.end_here();
+    run.wait_within(Duration::from_secs(20)).exits(0);
+    follow.cleanup(&[]).exits(0);
+}
+
+#[test]
+fn dl_03_any_process_may_be_killed_at_any_moment() {
+    for plugin in PLUGINS {
+        let Some(follow) = with_pgbench(plugin) else {
+            continue;
+        };
+        let run = start_follow(&follow, &["--resume"]);
+        let mut load = pgbench(
+            &follow,
+            &["-b", "tpcb-like", "-c", "3", "-n", "-T", "10", "-R", "300"],
+        );
+        let titles = ["follow receive", "follow transform", "follow apply"];
+        let (mut kills, mut number) = (0, 0);
+        while load.try_wait().unwrap().is_none() {
+            pause(150 + (number * 7919) % 700);
+            let title = titles[usize::try_from(number % 3).unwrap()];
+            number += 1;
+            for pid in named(&run, title) {
+                program::signal(pid, Signal::SIGKILL);
+                kills += 1;
+            }
+        }
+        assert!(kills > 5, "{kills}");
+        follow.end_here();
+        run.wait().exits(0).says(&["starting it again"]);
+        assert_same_rows(&follow.pair);
+        follow.cleanup(&[]).exits(0);
+    }
+}
+
+#[test]
+fn dl_03_when_the_supervisor_is_killed_all_go_and_resume_goes_on() {
+    let follow = with_pgbench("pgoutput").unwrap();
+    let mut load = pgbench(
+        &follow,
+        &["-b", "tpcb-like", "-c", "3", "-n", "-T", "6", "-R", "300"],
+    );
+    let mut more: &[&str] = &[];
+    while load.try_wait().unwrap().is_none() {
+        let run = start_follow(&follow, more);
+        more = &["--resume"];
+        pause(1700);
+        let children = run.children();
+        run.kill(Signal::SIGKILL);
+        run.wait();
+        let gone = within(Duration::from_secs(10), || {
+            children.iter().all(|pid| !program::lives(*pid))
+        });
+        assert!(gone, "children outlive their supervisor");
+    }
+    follow.end_here();
+    run_follow(&follow, &["--resume"]).exits(0);
+    assert_same_rows(&follow.pair);
+    follow.cleanup(&[]).exits(0);
+}
