@@ -486,3 +486,36 @@ fn a_target_that_restarts_in_between_is_taken_up_again() {
     assert_same_rows(&follow.pair);
     follow.cleanup(&[]).exits(0);
 }
+
+#[test]
+fn files_pruned_up_to_an_endpos_between_transactions_do_not_shut_the_target_out() {
+    let Some(follow) = ready(PLUGINS[0], "create table t (id int primary key)", &[]) else {
+        return;
+    };
+    for id in 1..4 {
+        follow.pair.in_source(&format!(
+            "insert into t values ({id}); select pg_switch_wal()"
+        ));
+    }
+    // The log goes on without transactions of this database: the endpos is no end of one.
+    follow.pair.from.sql("postgres", "select txid_current()");
+    follow.receive_all();
+    catchup(&follow, &[]).exits(0);
+    follow.command(&["prune"], &[]).exits(0);
+    follow.pair.in_source("insert into t values (4)");
+    follow.receive_all();
+    catchup(&follow, &[]).exits(0);
+    assert_same_rows(&follow.pair);
+    // What is written beside the SQL files is for nobody else, either.
+    for entry in std::fs::read_dir(follow.cdc()).unwrap() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = entry.unwrap().path();
+        let mode = path.symlink_metadata().unwrap().permissions().mode() & 0o077;
+        assert!(
+            path.is_symlink() || mode == 0,
+            "{}: {mode:o}",
+            path.display()
+        );
+    }
+    follow.cleanup(&[]).exits(0);
+}

@@ -60,13 +60,15 @@ pub fn run(cdc: &CdcDir, ledger: &mut Ledger, dry_run: bool) -> Result<Pruned> {
         return Ok(pruned);
     }
     if !dry_run {
-        // A raw endpos is no position that the target's origin ever has: the last end before it is.
-        let last = match at.checked_sub(1) {
-            Some(before) => index.get(before)?,
-            None => None,
-        };
-        let through = last.map_or(Lsn::UNSET, |record| record.end_lsn);
-        sentinel::advance(ledger, &[(Position::PrunedThrough, through)])?;
+        // Not further than transactions go: the target's origin need not have reached a raw endpos.
+        let mut last_gone = Lsn::UNSET;
+        for before in (0..at).rev() {
+            if let Some(record) = index.get(before)?.filter(|record| !record.is_boundary) {
+                last_gone = record.end_lsn;
+                break;
+            }
+        }
+        sentinel::advance(ledger, &[(Position::PrunedThrough, last_gone)])?;
     }
     for segment in old {
         pruned.files += 1;

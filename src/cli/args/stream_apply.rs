@@ -2,7 +2,7 @@
 //!
 //! Runs in the main program before any work. Hidden spellings are those of the existing program.
 
-use super::stream::{PlaceArgs, PluginArgs, SourceArgs};
+use super::stream::{PlaceArgs, PluginArgs};
 use super::value;
 use crate::units::Lsn;
 use std::path::PathBuf;
@@ -21,11 +21,15 @@ pub(in crate::cli) struct TargetArgs {
 /// Arguments of `stream transform`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct TransformArgs {
-    #[command(flatten)]
-    pub(in crate::cli) connections: super::ConnectionArgs,
+    /// Without effect: transform connects to no server
+    #[arg(short = 'S', long, hide = true, value_name = "URI", value_parser = value::text)]
+    pub(in crate::cli) source: Option<String>,
+    /// Without effect: transform connects to no server
+    #[arg(short = 'T', long, hide = true, value_name = "URI", value_parser = value::text)]
+    pub(in crate::cli) target: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) place: PlaceArgs,
-    /// Accepted, as each line says what it is
+    /// Output plugin, which must be the recorded one
     #[arg(long, short_alias = 'p', value_name = "PLUGIN", value_parser = value::plugin)]
     pub(in crate::cli) plugin: Option<crate::follow::files::Plugin>,
     /// Go no further than where receiving ended there
@@ -42,8 +46,9 @@ pub(in crate::cli) struct TransformArgs {
 /// Arguments of `stream apply`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ApplyArgs {
-    #[command(flatten)]
-    pub(in crate::cli) source: SourceArgs,
+    /// Without effect: apply knows the source from the work directory
+    #[arg(short = 'S', long, hide = true, value_name = "URI", value_parser = value::text)]
+    pub(in crate::cli) source: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) target: TargetArgs,
     #[command(flatten)]
@@ -54,8 +59,8 @@ pub(in crate::cli) struct ApplyArgs {
     /// Where to stop: nothing that ends behind this LSN is applied
     #[arg(long, short_alias = 'E', value_name = "LSN", value_parser = value::lsn)]
     pub(in crate::cli) endpos: Option<Lsn>,
-    /// Accepted, as such updates are left out or kept by transform
-    #[arg(long)]
+    /// Without effect: such updates are left out or kept by transform
+    #[arg(long, hide = true)]
     pub(in crate::cli) replay_no_op_updates: bool,
     /// Read standard input, as the file - does
     #[arg(long, short_alias = 'I')]

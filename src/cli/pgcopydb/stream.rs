@@ -102,8 +102,11 @@ fn run_setup(args: &SetupArgs, call: &Call<'_>) -> Result<()> {
         &canceller,
     )?;
     let mut ledger = Ledger::open(&place.layout.ledger())?;
-    let no_op = args.replay_no_op_updates.to_string();
-    CdcSetup::put(&mut ledger, &[("replay_no_op_updates", &no_op)])?;
+    let no_op = args.replay_no_op_updates || resolve::replay_no_op_updates(call.environment)?;
+    // One that goes on with an earlier setup need not repeat its options.
+    if no_op || !args.place.resume {
+        CdcSetup::put(&mut ledger, &[("replay_no_op_updates", &no_op.to_string())])?;
+    }
     drop(claim);
     Ok(())
 }

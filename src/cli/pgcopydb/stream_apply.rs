@@ -9,6 +9,7 @@ use super::stream::{check_recorded, heed_signals};
 use crate::catalog::{CdcSetup, Ledger};
 use crate::error::{Error, Result};
 use crate::follow::apply::{self, Applied, ApplySettings, Ended};
+use crate::follow::slot;
 use crate::follow::source_table::SourceTables;
 use crate::follow::transform::{Options, transform_file, transform_folder, transform_stream};
 use crate::units::Lsn;
@@ -17,6 +18,13 @@ use std::path::Path;
 
 /// The name that means standard input or output.
 const STANDARD: &str = "-";
+
+/// Says once of each option that was given that it does nothing here.
+fn warn_without_effect(options: &[(&str, bool)]) {
+    for (option, _) in options.iter().filter(|(_, given)| *given) {
+        log::warn!("Option {option} has no effect");
+    }
+}
 
 /// Whether updates that change nothing are kept: as given, else as recorded at setup.
 fn keeps_no_op(given: bool, place: &Place, call: &Call<'_>) -> Result<bool> {
@@ -35,6 +43,13 @@ fn keeps_no_op(given: bool, place: &Place, call: &Call<'_>) -> Result<bool> {
 /// Runs `stream transform`.
 pub(in crate::cli) fn run_transform(args: &TransformArgs, call: &Call<'_>) -> Result<()> {
     let place = resolve::place(args.place.dir.as_ref(), call.environment)?;
+    warn_without_effect(&[
+        ("--source", args.source.is_some()),
+        ("--target", args.target.is_some()),
+    ]);
+    if let (Some(plugin), Some(slot)) = (args.plugin, place.cdc.read_slot()?) {
+        slot::check_recorded(&slot, &slot.slot, Some(plugin))?;
+    }
     let (from, to) = (args.json_file.as_path(), args.sql_file.as_path());
     let standard = Path::new(STANDARD);
     if (from == standard) != (to == standard) {
@@ -75,6 +90,17 @@ pub(in crate::cli) fn run_transform(args: &TransformArgs, call: &Call<'_>) -> Re
 /// Runs `stream apply`.
 pub(in crate::cli) fn run_apply(args: &ApplyArgs, call: &Call<'_>) -> Result<()> {
     let place = resolve::place(args.place.dir.as_ref(), call.environment)?;
+    warn_without_effect(&[
+        ("--source", args.source.is_some()),
+        ("--replay-no-op-updates", args.replay_no_op_updates),
+    ]);
+    if args.place.restart {
+        return Err(
+            Error::bad_args("stream apply --restart has nothing to begin anew").hint(
+                "What was applied is known to the target's replication origin, and skipped: leave the option out.",
+            ),
+        );
+    }
     let target = resolve::target_of(&args.target, call.environment)?;
     announce();
     let recorded = place.cdc.read_origin()?;
@@ -116,9 +142,7 @@ pub(in crate::cli) fn run_catchup(args: &CatchupArgs, call: &Call<'_>) -> Result
             ),
         );
     }
-    if args.max_replaydb_size.is_some() {
-        log::warn!("Option --max-replaydb-size has no effect");
-    }
+    warn_without_effect(&[("--max-replaydb-size", args.max_replaydb_size.is_some())]);
     announce();
     check_recorded(&args.plugin, &place.cdc, call)?;
     if !place.layout.ledger().exists() {

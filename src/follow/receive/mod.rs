@@ -48,6 +48,8 @@ use watch::Watch;
 pub const TITLE: &str = "follow receive";
 /// Waits between attempts: 1, 2, 4 … seconds.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// A stream that held for so long was no failure, whatever came through it.
+const HELD: Duration = Duration::from_secs(10);
 /// How long a slot may be in use by another connection.
 const BUSY_LIMIT: Duration = Duration::from_secs(90);
 /// How often the same error at the same place is taken for an accident.
@@ -207,22 +209,25 @@ impl Receiver<'_> {
         if !endpos.is_set() || !(reached || start >= endpos) {
             return Ok(None);
         }
-        if !reached {
+        let Some((tli, segment_size)) = self.settings.cdc.naming()? else {
+            return Ok(None);
+        };
+        let mut store = Store::new(
+            self.settings.cdc.clone(),
+            Timelines::only(tli),
+            segment_size,
+            found,
+            start,
+        );
+        if reached {
+            // A run that was killed may have left the file open.
+            store.close_left_over()?;
+        } else {
             // Those who read the files stop at this line.
-            let Some((tli, segment_size)) = self.settings.cdc.naming()? else {
-                return Ok(None);
-            };
-            let mut store = Store::new(
-                self.settings.cdc.clone(),
-                Timelines::only(tli),
-                segment_size,
-                found,
-                start,
-            );
             store.end(endpos)?;
             store.close()?;
-            self.watch.tell_through(&store, endpos);
         }
+        self.watch.tell_through(&store, endpos);
         log::info!("Everything up to endpos {endpos} was received before, up to {start}");
         Ok(Some(Outcome::Endpos(endpos)))
     }
@@ -256,7 +261,12 @@ impl Receiver<'_> {
         );
         stream.sender_timeout = facts.sender_timeout;
         stream.is_synchronous = self.is_synchronous(backend);
+        let begun = Instant::now();
         let result = stream.run(&mut self.watch);
+        // A quiet source sends nothing for long: a stream that held is a success, too.
+        if begun.elapsed() >= HELD {
+            self.failures = 0;
+        }
         self.after_stream(result, &mut store)
     }
 

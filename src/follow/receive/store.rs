@@ -87,6 +87,8 @@ pub(super) struct Store {
     data_changed: bool,
     is_full: bool,
     void_left: bool,
+    /// The newest file of an earlier run, and whether it says where the next one begins.
+    left_over: Option<(SegmentName, bool)>,
     /// Complete transactions written since the store was made.
     pub(super) transactions: u64,
 }
@@ -126,6 +128,9 @@ impl Store {
             data_changed: false,
             is_full: false,
             void_left: recovered.is_open,
+            left_over: recovered
+                .newest
+                .map(|newest| (newest, recovered.next.is_some())),
             transactions: 0,
         }
     }
@@ -360,15 +365,10 @@ impl Store {
             self.rotate(lsn)?;
         }
         if self.current.is_none() {
+            self.end_left_over(name, lsn)?;
             self.open_file(name)?;
         }
-        if self.void_left {
-            // Nobody may read what the last run left as the beginning of what comes now.
-            self.void_left = false;
-            let mut mark = Vec::new();
-            JsonLine::mark(Action::Rollback, Lsn::UNSET).write(&mut mark);
-            self.append(&mark)?;
-        }
+        self.void_left_over()?;
         let place = self.append(line.head)?;
         if !line.message.is_empty() {
             self.append(line.message.as_bytes())?;
@@ -376,6 +376,48 @@ impl Store {
         }
         self.last_line = Instant::now();
         Ok(place)
+    }
+
+    /// Sees to it that readers come from the last file of an earlier run to the one where this one begins:
+    /// it must be closed, and say in its last line where it goes on.
+    fn end_left_over(&mut self, begins: SegmentName, lsn: Lsn) -> Result<()> {
+        let Some((newest, is_linked)) = self.left_over.take().filter(|(name, _)| *name != begins)
+        else {
+            return Ok(());
+        };
+        if !is_linked {
+            self.open_file(newest)?;
+            self.void_left_over()?;
+            return self.rotate(lsn);
+        }
+        if self.cdc.json_partial(newest).exists() {
+            self.open_file(newest)?;
+            return self.close();
+        }
+        Ok(())
+    }
+
+    /// Closes the newest file where an earlier run ended before it had.
+    pub(super) fn close_left_over(&mut self) -> Result<()> {
+        let Some((newest, _)) = self.left_over.take() else {
+            return Ok(());
+        };
+        if self.cdc.json_partial(newest).exists() {
+            self.open_file(newest)?;
+            self.void_left_over()?;
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    /// Nobody may read what the last run left as the beginning of what comes now.
+    fn void_left_over(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.void_left) {
+            let mut mark = Vec::new();
+            JsonLine::mark(Action::Rollback, Lsn::UNSET).write(&mut mark);
+            self.append(&mark)?;
+        }
+        Ok(())
     }
 
     fn append(&mut self, line: &[u8]) -> Result<Place> {

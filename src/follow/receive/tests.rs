@@ -247,3 +247,49 @@ fn a_file_that_is_gone_is_noticed() {
     std::fs::remove_file(cdc.json(cdc.segments().unwrap()[0].name)).unwrap();
     assert_eq!(recover(&cdc).unwrap_err().kind().exit_code(), 3);
 }
+
+#[test]
+fn the_last_file_of_a_run_that_was_killed_behind_its_endpos_is_closed() {
+    let (_folder, cdc) = folder();
+    let (mut store, _) = open(&cdc);
+    transaction(&mut store, 1, &[5 * SEGMENT + 10, 5 * SEGMENT + 20]);
+    store.end(Lsn(5 * SEGMENT + 30)).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let (mut store, found) = open(&cdc);
+    assert_eq!(found.ended_at, Some(Lsn(5 * SEGMENT + 30)));
+    store.close_left_over().unwrap();
+    assert_eq!(actions(&cdc), "BICE");
+    assert!(cdc.segments().unwrap()[0].partial.is_none());
+}
+
+#[test]
+fn a_file_that_a_killed_run_left_is_closed_and_leads_to_the_next_one() {
+    let s = SEGMENT;
+    // Killed; stopped; killed between the last line of a file and its new name.
+    for end in ["killed", "stopped", "unnamed"] {
+        let (_folder, cdc) = folder();
+        let (mut store, _) = open(&cdc);
+        transaction(&mut store, 1, &[5 * s + 10, 5 * s + 20]);
+        let before = match end {
+            "stopped" => store.close().map(|()| "BICX"),
+            "unnamed" => {
+                transaction(&mut store, 2, &[6 * s + 10, 6 * s + 20]);
+                store.close().unwrap();
+                let [first, last] = [0, 1].map(|at| cdc.segments().unwrap()[at].name);
+                std::fs::remove_file(cdc.json(last)).unwrap();
+                std::fs::remove_file(cdc.txn_index()).unwrap();
+                std::fs::rename(cdc.json(first), cdc.json_partial(first)).unwrap();
+                Ok("BICX")
+            }
+            _ => store.sync().map(|()| "BICX"),
+        };
+        drop(store);
+        let (mut store, _) = open(&cdc);
+        transaction(&mut store, 3, &[8 * s + 10, 8 * s + 20]);
+        store.close().unwrap();
+        assert_eq!(actions(&cdc), format!("{}|BIC", before.unwrap()), "{end}");
+        let partial = |segment: &crate::follow::files::Segment| segment.partial.is_some();
+        assert!(!cdc.segments().unwrap().iter().any(partial), "{end}");
+    }
+}

@@ -191,7 +191,14 @@ impl<'a> Making<'a> {
             );
             let path = folder.join(format!("{}.json", one.xid));
             // For people and for the existing program; nothing of ours reads it.
-            std::fs::write(&path, text).map_err(|error| failed("write", &path, &error))?;
+            let written = std::fs::OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&path)
+                .and_then(|mut file| file.write_all(text.as_bytes()));
+            written.map_err(|error| failed("write", &path, &error))?;
         }
         File::open(folder)
             .and_then(|folder| folder.sync_all())
@@ -250,6 +257,11 @@ pub(super) fn is_to_do(cdc: &CdcDir, segment: &Segment) -> bool {
 pub fn transform_folder(cdc: &CdcDir, options: Options<'_>) -> Result<Counts> {
     let mut counts = Counts::default();
     for segment in cdc.segments()? {
+        // What comes behind an open one was closed while the folder was read: it waits, as files are made
+        // and read in order.
+        if segment.closed.is_none() || segment.is_partial() {
+            break;
+        }
         if !is_to_do(cdc, &segment) {
             continue;
         }

@@ -3,6 +3,7 @@
 //! Pure. Knows the source only: what depends on the target is decided where the files are applied.
 
 use super::ident;
+use super::run::one_line;
 use crate::follow::change::{Change, Field, Old, Table, Value};
 use crate::follow::source_table::{Identity, SourceTable};
 use std::fmt::Write as _;
@@ -273,7 +274,8 @@ fn truncate(tables: &[Table<'_>], cascade: bool, restart: bool) -> String {
     if cascade {
         sql.push_str(" CASCADE");
     }
-    sql
+    // A name may hold a newline, a line may not.
+    one_line(&sql)
 }
 
 impl RowKind {

@@ -279,6 +279,19 @@ fn a_file_appears_whole_and_tells_the_ends_of_its_transactions() {
 
 #[test]
 fn names_with_line_ends_stay_on_one_line() {
+    let tables = [Table {
+        schema: "s".into(),
+        name: "new\nline".into(),
+    }];
+    let change = Change::Truncate {
+        tables: tables.to_vec(),
+        cascade: false,
+        restart: false,
+    };
+    let Made::Line(line) = statement::make(&change, None, true) else {
+        panic!("a TRUNCATE is a line");
+    };
+    assert_eq!(line, "TRUNCATE ONLY s.U&\"new\\000aline\"");
     assert_eq!(
         run::one_line("a \"x\"\"\ny\" b \"c\""),
         "a U&\"x\"\"\\000ay\" b \"c\""
