@@ -80,6 +80,7 @@ static SECRETS: OnceLock<Mutex<Vec<String>>> = OnceLock::new();
 static LOG_FILE: AtomicI32 = AtomicI32::new(-1);
 static WARNINGS: AtomicU64 = AtomicU64::new(0);
 static PROGRESS_SHOWN: AtomicBool = AtomicBool::new(false);
+static TERMINAL_MUTED: AtomicBool = AtomicBool::new(false);
 
 /// Remembers a secret that no log line may show; short ones (under 4 bytes) would blank out
 /// ordinary words and are kept out of logs by never being formatted at all.
@@ -114,6 +115,11 @@ pub fn scrub(text: &str) -> String {
 /// Says that a progress line stands on the terminal, so that log lines wipe it first.
 pub fn set_progress_shown(shown: bool) {
     PROGRESS_SHOWN.store(shown, Ordering::Relaxed);
+}
+
+/// Says that the whole terminal is taken: log lines go into the file alone. Children inherit it.
+pub fn set_terminal_muted(muted: bool) {
+    TERMINAL_MUTED.store(muted, Ordering::Relaxed);
 }
 
 /// Descriptor of the log file, -1 without one: a child must keep it, as it goes on writing there.
@@ -152,6 +158,9 @@ struct Outlet {
 
 impl Outlet {
     fn write(&self, record: &Record<'_>, message: &str) {
+        if self.file.is_none() && TERMINAL_MUTED.load(Ordering::Relaxed) {
+            return;
+        }
         let now = clock::local_time(&self.time_format);
         let pid = std::process::id();
         let (name, number) = level_of(record.metadata());

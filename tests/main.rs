@@ -30,6 +30,8 @@ mod looking;
 mod lost;
 mod matrix;
 mod pgcopy;
+mod pgcopy_doubt;
+mod pgcopy_output;
 mod refuse;
 mod resume;
 mod roles;

@@ -8,6 +8,8 @@ use super::run::Run;
 use crate::error::{Error, Result};
 use rusqlite::{OptionalExtension, params};
 
+/// Mark of a run that has removed keys and switched triggers off: rows can come.
+pub const KEYS_REMOVED: &str = "keys-removed";
 /// The format number of the document.
 pub const PLAN_FORMAT: u32 = 1;
 

@@ -14,7 +14,9 @@ mod step;
 pub mod unit;
 mod view;
 
-pub use data_plan::{DataPlan, LeftOut, PLAN_FORMAT, PlanKey, PlanSide, PlanTable, PlanTrigger};
+pub use data_plan::{
+    DataPlan, KEYS_REMOVED, LeftOut, PLAN_FORMAT, PlanKey, PlanSide, PlanTable, PlanTrigger,
+};
 pub use open::{Ledger, sqlite_error};
 pub use process::{Activity, Backends};
 pub use run::{LastRun, PastRun, Run};

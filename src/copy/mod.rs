@@ -5,6 +5,7 @@
 //! alone: a part says in the target's own transaction that it is there.
 
 mod insert;
+mod proof;
 mod read;
 mod task;
 mod worker;

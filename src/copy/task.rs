@@ -136,10 +136,14 @@ impl Task {
         self.emptying == Emptying::New && (self.unit.object != 0 || self.is_routed)
     }
 
-    /// True for a part of which nobody can tell whether it took place: it was tried before, and leaves no
-    /// record on the target. Its table has to be copied again as a whole.
+    /// True for a part that leaves no record on the target: the number of its transaction is kept instead.
+    pub(super) fn is_proven_by_number(&self) -> bool {
+        self.emptying != Emptying::New && self.unit.object != 0
+    }
+
+    /// True for such a part that was tried before, and may be there.
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.emptying != Emptying::New && self.unit.object != 0 && self.unit.attempts > 1
+        self.is_proven_by_number() && self.unit.attempts > 1
     }
 
     /// True when the target table must be emptied first. `fresh`: this run's own pre-data step

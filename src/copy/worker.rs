@@ -4,6 +4,7 @@
 //! failure, as a session in the middle of a COPY cannot be trusted with the next table.
 
 use super::insert;
+use super::proof::{self, Verdict};
 use super::read::{self, Standing};
 use super::task::Task;
 use super::write::{self, Moved};
@@ -184,9 +185,8 @@ fn copy_group(
         .collect::<Result<_>>()?;
     let first = &tasks[0];
     worker.begin(&first.title(), Some(first.unit.id))?;
-    if first.is_in_doubt() {
-        let why = "a part of it was tried before, and may be there";
-        return Special::Replan(first.unit.clone(), first.qname.clone(), why).settle(worker);
+    if first.is_in_doubt() && is_settled(worker, sessions, facts, first)? {
+        return Ok(());
     }
     let means = worker.means;
     let snapshot = (means.consistent || first.unit.object != 0)
@@ -197,15 +197,7 @@ fn copy_group(
         && first.unit.attempts > 1
         && let Some(rows) = write::already_there(&mut open.target, &means.uuid, first)?
     {
-        log::info!(
-            "{} is on the target already, by its own record ({rows} rows)",
-            first.title()
-        );
-        let moved = Moved { rows, bytes: 0 };
-        return worker.finish(
-            Step::Copy,
-            &[(&first.unit, done(Instant::now(), moved, None))],
-        );
+        return finish_there(worker, first, rows);
     }
     read::begin(&mut open.source, snapshot, &first.title())?;
     let standings = read::lock(&mut open.source, &tasks)
@@ -239,6 +231,38 @@ fn copy_group(
         log_copied(task, done);
     }
     Ok(())
+}
+
+/// Marks a part that an earlier try has brought.
+fn finish_there(worker: &mut Worker<'_, '_>, task: &Task, rows: u64) -> Result<()> {
+    log::info!(
+        "{} is on the target already, by its own record ({rows} rows)",
+        task.title()
+    );
+    let moved = Moved { rows, bytes: 0 };
+    worker.finish(
+        Step::Copy,
+        &[(&task.unit, done(Instant::now(), moved, None))],
+    )
+}
+
+/// Looks what became of an earlier try of a part; false: it did not take place, and the part is to be copied.
+fn is_settled(
+    worker: &mut Worker<'_, '_>,
+    sessions: &mut Option<Sessions>,
+    facts: &CopyFacts,
+    task: &Task,
+) -> Result<bool> {
+    let open = connect(worker, sessions, facts)?;
+    match proof::ask(&worker.ledger, &mut open.target, task)? {
+        Verdict::NotThere => return Ok(false),
+        Verdict::There(rows) => finish_there(worker, task, rows)?,
+        Verdict::Unknown => {
+            let why = "a part of it was tried before, and may be there";
+            Special::Replan(task.unit.clone(), task.qname.clone(), why).settle(worker)?;
+        }
+    }
+    Ok(true)
 }
 
 fn log_copied(task: &Task, done: &Done) {
@@ -389,6 +413,9 @@ fn copy_all(
             write::leave_progress(&mut open.target, &means.uuid, task, moved)?;
         }
         results.push(done(since, moved, None));
+    }
+    if let Some(result) = results.first().filter(|_| tasks[0].is_proven_by_number()) {
+        proof::note(&mut worker.ledger, &mut open.target, &tasks[0], result.rows)?;
     }
     commit(open, &tasks[0])?;
     Ok(results)

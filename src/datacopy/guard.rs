@@ -4,11 +4,12 @@
 //! Runs in the guard process. One that replaces a dead one takes the lock again, and does the rest only if the
 //! dead one had not come to its end.
 
+use super::empty;
 use super::facts_of_run::Prepared;
 use super::prepare::{self, PrepareInput};
 use super::restore;
 use super::rows;
-use crate::catalog::{DataPlan, Ledger, Run, sqlite_error};
+use crate::catalog::{DataPlan, KEYS_REMOVED, Ledger, Run, sqlite_error};
 use crate::check;
 use crate::error::{Context, Error, Result};
 use crate::fkey::discover::{Mode, Tree, trees};
@@ -25,7 +26,18 @@ const LOCK_WAIT: Duration = Duration::from_secs(15);
 /// How often the session is asked whether it still lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// Mark of a guard that has come to its end.
-const READY: &str = "keys-removed";
+pub(super) const READY: &str = KEYS_REMOVED;
+
+/// What the guard does before it holds its lock to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GuardTask {
+    /// Everything that comes before rows.
+    Copy,
+    /// Emptying the tables of an unfinished copy.
+    Empty,
+    /// Nothing.
+    Hold,
+}
 
 /// What the guard is given.
 #[derive(Clone)]
@@ -33,8 +45,7 @@ pub(super) struct GuardInput {
     pub(super) prepare: PrepareInput,
     pub(super) means: Means,
     pub(super) prepared: Prepared,
-    /// Rows will be copied; otherwise only the lock is held.
-    pub(super) copies: bool,
+    pub(super) task: GuardTask,
 }
 
 /// Runs the guard until it is told to stop. Blocks.
@@ -55,8 +66,17 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &GuardInput) -> Result<()> {
     take_lock(leaf, &mut target)?;
     let is_ready =
         Run::marked(ledger.connection(), READY)?.is_some_and(|(run, _)| run == means.run.id);
-    if input.copies && !is_ready {
-        make_ready(leaf, input, (&mut ledger, &mut target), &canceller)?;
+    if !is_ready {
+        match input.task {
+            GuardTask::Copy => {
+                make_ready(leaf, input, (&mut ledger, &mut target), &canceller)?;
+            }
+            GuardTask::Empty => {
+                let limits = Limits::new(input.prepare.settings.switches.no_timeouts);
+                empty::run(leaf, &mut target, &mut ledger, (&means.layout, limits))?;
+            }
+            GuardTask::Hold => {}
+        }
         means.run.mark(ledger.connection(), READY, "")?;
     }
     let (copies, vacuums) = rows::counts(ledger.connection())?;
@@ -73,6 +93,12 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &GuardInput) -> Result<()> {
     hold(leaf, &mut target)
 }
 
+/// The error of a target that another run works on.
+pub(super) fn busy() -> Error {
+    Error::bad_state("another pgcopy is at work on this target")
+        .hint("Wait for it to end; nothing was changed.")
+}
+
 fn take_lock(leaf: &Leaf<'_>, target: &mut PgSession) -> Result<()> {
     let since = Instant::now();
     loop {
@@ -86,8 +112,7 @@ fn take_lock(leaf: &Leaf<'_>, target: &mut PgSession) -> Result<()> {
             return Ok(());
         }
         if since.elapsed() > LOCK_WAIT {
-            return Err(Error::bad_state("another pgcopy is at work on this target")
-                .hint("Wait for it to end; nothing was changed."));
+            return Err(busy());
         }
         leaf.nap(Duration::from_millis(100))?;
     }

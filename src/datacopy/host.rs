@@ -3,9 +3,10 @@
 //! Runs in the supervisor. Keeps what the first processes reported, as later ones get it.
 
 use super::facts_of_run::Prepared;
-use super::guard::{self, GuardInput};
+use super::guard::{self, GuardInput, GuardTask};
 use super::prepare::{self, PrepareInput};
 use super::restore;
+use super::settings::Presentation;
 use crate::catalog::{Ledger, Run};
 use crate::copy::{self, CopyFacts};
 use crate::error::{Error, Result};
@@ -16,11 +17,31 @@ use crate::sys::reap::Child;
 use crate::vacuum::{self, Care};
 use crate::worker::{Bells, Means};
 use crate::{sequence, snapshot};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// Draws progress from a ledger until its nap fails: given by the face of the program.
-pub type DrawProgress = fn(&Path, &dyn Fn(Duration) -> Result<()>) -> Result<()>;
+/// What is shown of a run.
+#[derive(Clone, Debug)]
+pub struct Drawing {
+    /// The ledger.
+    pub ledger: PathBuf,
+    /// The run there; 0: it has not begun.
+    pub run: i64,
+    /// How.
+    pub presentation: Presentation,
+}
+
+/// Shows a run until the nap that it is given fails; in a process of its own.
+pub(super) type Draw = fn(&Drawing, &dyn Fn(Duration) -> Result<()>) -> Result<()>;
+
+/// How the program shows a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Face {
+    /// While it goes on.
+    pub draw: Draw,
+    /// Puts the terminal in order and says what that process did not, as it may have been killed.
+    pub leave: fn(&Drawing),
+}
 
 /// The body of a leaf process.
 type Body = Box<dyn FnOnce(&mut Leaf<'_>) -> Result<()>>;
@@ -40,8 +61,11 @@ pub(super) enum Purpose {
         /// How keys are handled.
         mode: Mode,
     },
-    /// Putting back.
-    Restore,
+    /// Putting back; `empties`: over tables that are emptied before.
+    Restore {
+        /// `--empty`.
+        empties: bool,
+    },
 }
 
 /// The host of a copy of rows.
@@ -54,7 +78,7 @@ pub(super) struct CopyHost {
     pub(super) prepared: Option<Prepared>,
     /// All that could be put back is back.
     pub(super) put_back: bool,
-    pub(super) draw: DrawProgress,
+    pub(super) face: Face,
 }
 
 impl CopyHost {
@@ -88,6 +112,15 @@ impl CopyHost {
         })
     }
 
+    /// What is shown of this run.
+    pub(super) fn drawing(&self) -> Drawing {
+        Drawing {
+            ledger: self.input.layout.ledger(),
+            run: self.prepared.as_ref().map_or(0, |prepared| prepared.run_id),
+            presentation: self.input.settings.presentation.clone(),
+        }
+    }
+
     fn limits(&self) -> Limits {
         Limits::new(self.input.settings.switches.no_timeouts)
     }
@@ -116,12 +149,15 @@ impl CopyHost {
                     Box::new(move |leaf| prepare::make_plan(leaf, &input, &file, dry))
                 }
                 Purpose::Copy { .. } => Box::new(move |leaf| prepare::begin(leaf, &input)),
-                Purpose::Restore => Box::new(move |leaf| prepare::begin_restore(leaf, &input)),
+                Purpose::Restore { .. } => {
+                    Box::new(move |leaf| prepare::begin_restore(leaf, &input))
+                }
             });
         }
         let means = self.means()?;
         let limits = self.limits();
-        let draw = self.draw;
+        let draw = self.face.draw;
+        let drawing = self.drawing();
         Ok(match role {
             Role::Snapshot => Box::new(move |leaf| {
                 let (session, id) = snapshot::export(leaf, means.source()?)?;
@@ -135,7 +171,11 @@ impl CopyHost {
                     prepare: input,
                     means,
                     prepared: self.prepared()?.clone(),
-                    copies: self.purpose != Purpose::Restore,
+                    task: match self.purpose {
+                        Purpose::Restore { empties: true } => GuardTask::Empty,
+                        Purpose::Restore { empties: false } => GuardTask::Hold,
+                        _ => GuardTask::Copy,
+                    },
                 };
                 Box::new(move |leaf| guard::run(leaf, &guard))
             }
@@ -148,9 +188,7 @@ impl CopyHost {
             Role::Restore => Box::new(move |leaf| restore::add(leaf, &means, limits)),
             Role::Validate => Box::new(move |leaf| fkey::validate(leaf, &means, limits)),
             Role::Prove => Box::new(move |leaf| restore::prove(leaf, &means, limits)),
-            Role::Progress => {
-                Box::new(move |leaf| draw(&means.layout.ledger(), &|limit| leaf.nap(limit)))
-            }
+            Role::Progress => Box::new(move |leaf| draw(&drawing, &|limit| leaf.nap(limit))),
             other => {
                 let what = other.label();
                 return Err(Error::internal(format!(

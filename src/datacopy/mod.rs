@@ -5,6 +5,7 @@
 //! in the supervisor.
 
 mod compare;
+mod empty;
 mod facts;
 mod facts_of_run;
 mod guard;
@@ -24,10 +25,10 @@ mod settings;
 mod stages;
 mod surroundings;
 
-pub use host::DrawProgress;
+pub use host::{Drawing, Face};
 pub use list::{ListedTable, list};
 pub use pattern::Pattern;
-pub use settings::{Choice, CopySettings, End, ModeChoice, Show, Switches};
+pub use settings::{Choice, CopySettings, End, ModeChoice, Presentation, Show, Switches};
 
 use crate::catalog::{DataPlan, Ledger, Run, Step};
 use crate::conninfo::ConnInfo;
@@ -49,11 +50,13 @@ use std::time::Instant;
 /// Looks up environment variables, secrets among them.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
-/// How a copy ended that nothing refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a copy ended.
+#[derive(Debug)]
 pub enum Ended {
-    /// It ran; the ledger has its figures.
-    Ran,
+    /// It came as far as rows; the ledger has its figures.
+    Ran(Result<()>),
+    /// It did not begin.
+    Refused(Error),
     /// The run to resume had finished.
     NothingToResume,
 }
@@ -127,16 +130,17 @@ fn read_plan(layout: &Layout) -> Option<DataPlan> {
 fn make_plan(input: PrepareInput, dry: bool) -> Result<()> {
     let file = input.layout.plan();
     let _old = std::fs::remove_file(&file);
-    let mut host = host_of(input, Purpose::Plan { file, dry }, None, |_, _| Ok(()));
+    let mut host = host_of(input, Purpose::Plan { file, dry }, None, NOBODY_LOOKS);
     supervisor::run(&mut PlanStages::default(), &mut host)
 }
 
-fn host_of(
-    input: PrepareInput,
-    purpose: Purpose,
-    bells: Option<Bells>,
-    draw: DrawProgress,
-) -> CopyHost {
+/// The face of a plan that is being made.
+const NOBODY_LOOKS: Face = Face {
+    draw: |_, _| Ok(()),
+    leave: |_| (),
+};
+
+fn host_of(input: PrepareInput, purpose: Purpose, bells: Option<Bells>, face: Face) -> CopyHost {
     CopyHost {
         input,
         purpose,
@@ -144,7 +148,7 @@ fn host_of(
         snapshot: None,
         prepared: None,
         put_back: false,
-        draw,
+        face,
     }
 }
 
@@ -162,20 +166,66 @@ fn connections(settings: &CopySettings, env: Environment<'_>) -> Result<(ConnInf
     ))
 }
 
-/// Copies. `ask` is given the plan and refuses by an error. Blocks until every process has ended; what was
-/// removed is back then, unless a second signal came or the error says otherwise.
-pub fn copy(
+/// Asks a person; refuses by an error.
+pub type Ask<'a> = &'a mut dyn FnMut(&DataPlan) -> Result<()>;
+
+/// Copies. `ask` is given the plan. Blocks until every process has ended; what was removed is back then, unless
+/// a second signal came or the error says otherwise.
+pub fn copy(settings: &CopySettings, env: Environment<'_>, face: Face, ask: Ask<'_>) -> Ended {
+    let since = Instant::now();
+    let (claim, input, plan) = match begin_copy(settings, env, ask) {
+        Ok(Some(begun)) => begun,
+        Ok(None) => return Ended::NothingToResume,
+        Err(error) => return Ended::Refused(error),
+    };
+    let mode = [Mode::Replica, Mode::Drop, Mode::Keep]
+        .into_iter()
+        .find(|mode| mode.name() == plan.mode)
+        .unwrap_or(Mode::None);
+    let choices = Choices {
+        copies: true,
+        jobs: settings.jobs,
+        one_snapshot: !settings.switches.no_snapshot,
+    };
+    let ran = run_stages(
+        &claim,
+        input.clone(),
+        (Purpose::Copy { mode }, choices),
+        face,
+    );
+    let (result, host) = match ran {
+        Ok(ran) => ran,
+        Err(error) => return Ended::Refused(error),
+    };
+    let put_back = host.put_back;
+    let Some(prepared) = host.prepared else {
+        return result.map_or_else(Ended::Refused, |()| Ended::Ran(Ok(())));
+    };
+    let run = Run {
+        id: prepared.run_id,
+    };
+    let result = close(&claim.layout, run, since, &result).and(result);
+    let result = match result {
+        Err(error) if !put_back => Err(put_back_after(&claim, input, error, face)),
+        other => other,
+    };
+    match (result, has_begun(&claim.layout, run)) {
+        (Err(error), false) => Ended::Refused(error),
+        (result, _) => Ended::Ran(result),
+    }
+}
+
+/// Everything up to the answer to the question; `None`: there is nothing to resume.
+fn begin_copy(
     settings: &CopySettings,
     env: Environment<'_>,
-    draw: DrawProgress,
-    ask: &mut dyn FnMut(&DataPlan, &Layout) -> Result<()>,
-) -> Result<Ended> {
-    let since = Instant::now();
+    ask: Ask<'_>,
+) -> Result<Option<(Claim, PrepareInput, DataPlan)>> {
     let (source, target) = connections(settings, env)?;
     let claim = Claim::take(Layout::new(settings.dir.clone()), Intent::Resume)?;
     warn_of_memory(&claim.layout);
     if settings.intent == Intent::Resume && past_of(&claim.layout)? == Past::Finished {
-        return Ok(Ended::NothingToResume);
+        return Ok(None);
     }
     signal::install()?;
     let input = PrepareInput {
@@ -188,47 +238,27 @@ pub fn copy(
     make_plan(input.clone(), false)?;
     let plan = read_plan(&claim.layout)
         .ok_or_else(|| Error::internal("the plan was made and cannot be read"))?;
-    ask(&plan, &claim.layout)?;
-    let mode = [Mode::Replica, Mode::Drop, Mode::Keep]
-        .into_iter()
-        .find(|mode| mode.name() == plan.mode)
-        .unwrap_or(Mode::None);
-    let choices = Choices {
-        copies: true,
-        jobs: settings.jobs,
-        one_snapshot: !settings.switches.no_snapshot,
-        progress: settings.show != Show::Plain && settings.show != Show::Json,
-    };
-    let (result, host) = run_stages(
-        &claim,
-        input.clone(),
-        (Purpose::Copy { mode }, choices),
-        draw,
-    )?;
-    let put_back = host.put_back;
-    let Some(prepared) = host.prepared else {
-        return result.map(|()| Ended::Ran);
-    };
-    let run = Run {
-        id: prepared.run_id,
-    };
-    close(&claim.layout, run, since, &result)?;
-    let result = match result {
-        Err(error) if !put_back => Err(put_back_after(&claim, input, error, draw)),
-        other => other,
-    };
-    result.map(|()| Ended::Ran)
+    ask(&plan)?;
+    Ok(Some((claim, input, plan)))
 }
 
-/// Puts back what an earlier run took away. Blocks. False: there was nothing to put back.
-pub fn restore(settings: &CopySettings, env: Environment<'_>, draw: DrawProgress) -> Result<bool> {
+/// Whether a run came as far as rows. Errors of reading count as yes: figures are shown rather than hidden.
+fn has_begun(layout: &Layout, run: Run) -> bool {
+    Ledger::open(&layout.ledger())
+        .and_then(|ledger| Run::marked(ledger.connection(), guard::READY))
+        .map_or(true, |mark| mark.is_some_and(|(of, _)| of == run.id))
+}
+
+/// Puts back what an earlier run took away; with `empty`, over tables that are emptied once the question is
+/// answered. Blocks. False: there was nothing to put back.
+pub fn restore(
+    settings: &CopySettings,
+    env: Environment<'_>,
+    face: Face,
+    empty: Option<Ask<'_>>,
+) -> Result<bool> {
     let layout = Layout::new(settings.dir.clone());
     if !layout.ledger().exists() {
-        return Ok(false);
-    }
-    let claim = Claim::take(layout, Intent::Resume)?;
-    if open_count(&claim.layout)? == 0 {
-        // A copy that had nothing to put back is settled by this, too.
         return Ok(false);
     }
     let target = ConnInfo::parse(&settings.target.text, env)
@@ -236,7 +266,24 @@ pub fn restore(settings: &CopySettings, env: Environment<'_>, draw: DrawProgress
     for secret in target.secrets() {
         logging::register_secret(&secret);
     }
-    signal::install()?;
+    let claim = Claim::take(layout, Intent::Resume)?;
+    let empties = empty.is_some();
+    match empty {
+        Some(ask) => {
+            let ledger = Ledger::open(&claim.layout.ledger())?;
+            let plan = past::to_empty(&ledger)?;
+            drop(ledger);
+            signal::install()?;
+            ask(&plan)?;
+        }
+        None if open_count(&claim.layout)? == 0 => {
+            // A copy that had nothing to put back is settled by this, too.
+            let ledger = Ledger::open(&claim.layout.ledger())?;
+            past::settle(&ledger, &settings.cmdline)?;
+            return Ok(false);
+        }
+        None => signal::install()?,
+    }
     let input = PrepareInput {
         settings: settings.clone(),
         source: target.clone(),
@@ -244,7 +291,7 @@ pub fn restore(settings: &CopySettings, env: Environment<'_>, draw: DrawProgress
         layout: claim.layout.clone(),
         uuid: claim.marker.uuid.clone(),
     };
-    restore_with(&claim, input, draw).map(|()| true)
+    restore_with(&claim, input, empties, face).map(|()| true)
 }
 
 /// The statements that would put everything back; `None`: nothing is to be put back.
@@ -259,15 +306,14 @@ pub fn restore_script(settings: &CopySettings) -> Result<Option<String>> {
     Ok((!entries.is_empty()).then(|| crate::fkey::journal::script(&entries, &target)))
 }
 
-fn restore_with(claim: &Claim, input: PrepareInput, draw: DrawProgress) -> Result<()> {
+fn restore_with(claim: &Claim, input: PrepareInput, empties: bool, face: Face) -> Result<()> {
     let since = Instant::now();
     let choices = Choices {
         copies: false,
         jobs: input.settings.jobs,
         one_snapshot: false,
-        progress: false,
     };
-    let (result, host) = run_stages(claim, input, (Purpose::Restore, choices), draw)?;
+    let (result, host) = run_stages(claim, input, (Purpose::Restore { empties }, choices), face)?;
     if let Some(prepared) = &host.prepared {
         let run = Run {
             id: prepared.run_id,
@@ -279,7 +325,7 @@ fn restore_with(claim: &Claim, input: PrepareInput, draw: DrawProgress) -> Resul
 
 /// After a failure or a first signal: keys and triggers come back before the program ends. Returns the error
 /// that ends it.
-fn put_back_after(claim: &Claim, input: PrepareInput, error: Error, draw: DrawProgress) -> Error {
+fn put_back_after(claim: &Claim, input: PrepareInput, error: Error, face: Face) -> Error {
     let open = open_count(&claim.layout).unwrap_or(0);
     if open == 0 {
         return error;
@@ -301,7 +347,7 @@ fn put_back_after(claim: &Claim, input: PrepareInput, error: Error, draw: DrawPr
     } else {
         log::warn!("Putting back {open} foreign keys and triggers after the failure");
     }
-    match restore_with(claim, input, draw) {
+    match restore_with(claim, input, false, face) {
         Ok(()) => log::info!("All foreign keys and triggers are back as they were"),
         Err(second) => {
             logging::report_error(&second, false);
@@ -316,7 +362,7 @@ fn run_stages(
     claim: &Claim,
     input: PrepareInput,
     (purpose, choices): (Purpose, Choices),
-    draw: DrawProgress,
+    face: Face,
 ) -> Result<(Result<()>, CopyHost)> {
     let remains = Remains::of(&claim.layout);
     let bell = || Bell::create(|key| remains.remember(key));
@@ -325,10 +371,11 @@ fn run_stages(
         index: bell()?,
         vacuum: bell()?,
     };
-    logging::set_progress_shown(choices.progress);
-    let mut host = host_of(input, purpose, Some(bells), draw);
+    logging::set_terminal_muted(input.settings.presentation.show == Show::Interactive);
+    let mut host = host_of(input, purpose, Some(bells), face);
     let result = supervisor::run(&mut Stages::new(choices), &mut host);
-    logging::set_progress_shown(false);
+    (face.leave)(&host.drawing());
+    logging::set_terminal_muted(false);
     bells.remove();
     remains.sweep();
     Ok((result, host))

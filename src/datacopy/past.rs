@@ -3,11 +3,15 @@
 //! Runs in prepare processes, and in the supervisor when it has no children. A finished run is no obstacle to
 //! the next one, as the same tables are copied each night; an unfinished one is, until the user says what to do.
 
-use crate::catalog::{Ledger, sqlite_error};
+use crate::catalog::{DataPlan, Ledger, Run, sqlite_error};
 use crate::error::{Error, Result};
 use crate::fkey::journal;
 use crate::workdir::{Intent, Layout};
 use rusqlite::Connection;
+use std::path::Path;
+
+/// Most work directories that are looked at.
+const NEIGHBOURS_MAX: usize = 1000;
 
 /// Command of a run that copies.
 pub(super) const COPY: &str = "pgcopy copy";
@@ -86,6 +90,70 @@ pub(super) fn refuse(ledger: &Ledger, layout: &Layout, intent: Intent) -> Result
 /// Entries of the journal that are not proven to be back.
 pub(super) fn open_keys(ledger: &Ledger) -> Result<usize> {
     journal::open_entries(ledger.connection()).map(|entries| entries.len())
+}
+
+/// Work directories beside ours that hold open entries for the same target, reached under another name: a second
+/// record would take what the first run removed for what had never been there.
+pub(super) fn neighbours_with_open_keys(
+    around: Option<&Path>,
+    ours: &Path,
+    target: &str,
+) -> Vec<String> {
+    let entries = around.and_then(|folder| std::fs::read_dir(folder).ok());
+    let same = |path: &Path| path.canonicalize().ok() == ours.canonicalize().ok();
+    let mut found: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .take(NEIGHBOURS_MAX)
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| !same(path))
+        .filter(|path| {
+            let ledger = Layout::new(path.clone()).ledger();
+            // What cannot be read says nothing about this target.
+            let open = Ledger::view(&ledger, |ledger| {
+                journal::target_of_open(ledger.connection())
+            });
+            matches!(open, Ok(Some(Some(of))) if of == target)
+        })
+        .map(|path| {
+            format!(
+                "target: foreign keys or triggers that were removed from it are on record in \"{}\"; run there: \
+                 pgcopy restore-constraints --dir {}",
+                path.display(),
+                path.display()
+            )
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// The plan of the unfinished copy whose tables may be emptied. Errors (`BadState`): there is none, or it belongs
+/// to another program.
+pub(super) fn to_empty(ledger: &Ledger) -> Result<DataPlan> {
+    let refused = |why: &str| {
+        Err(
+            Error::bad_state(format!("no tables are to be emptied: {why}"))
+                .hint("Leave --empty out to put back what is not back."),
+        )
+    };
+    match read(ledger)? {
+        Past::Unfinished | Past::PutBack => match DataPlan::read(ledger)? {
+            Some(plan) => Ok(plan),
+            None => refused("the copy ended before its first row"),
+        },
+        Past::Finished => refused("the last copy was complete"),
+        Past::None | Past::Foreign => refused("there was no copy in this work directory"),
+    }
+}
+
+/// Notes that an unfinished run, which had nothing to put back, is settled: a new one may begin.
+pub(super) fn settle(ledger: &Ledger, cmdline: &str) -> Result<()> {
+    if read(ledger)? != Past::Unfinished {
+        return Ok(());
+    }
+    Run::log_command(ledger.connection(), cmdline)?;
+    Run::begin(ledger.connection(), RESTORE, true)?.finish(ledger, "done")
 }
 
 /// How far the last copy came.

@@ -12,6 +12,7 @@ use crate::catalog::{Activity, Ledger, PlanSide, Run, Setup};
 use crate::check::{self, Connected, connect};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, Kind, Result};
+use crate::fkey::Limits;
 use crate::pg::{PgSession, Token};
 use crate::schema::server::ServerFacts;
 use crate::supervisor::{Leaf, Report};
@@ -19,7 +20,10 @@ use crate::units::{PgVersion, Side};
 use crate::workdir::{Intent, Layout};
 use crate::worker;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+/// How long the lock of a run that is just ending is waited for.
+const BUSY_WAIT: Duration = Duration::from_secs(3);
 /// Oldest source that is read, oldest target that is written.
 const OLDEST: (PgVersion, PgVersion) = (PgVersion(90_600), PgVersion(120_000));
 
@@ -42,15 +46,24 @@ pub(super) fn make_plan(
     dry: bool,
 ) -> Result<()> {
     let canceller = worker::enter(leaf)?;
+    let mut left = Vec::new();
     if !dry {
         let ledger = Ledger::open(&input.layout.ledger())?;
         past::refuse(&ledger, &input.layout, input.settings.intent)?;
+        left = Activity::all_backends(&ledger)?;
     }
     let mut source = connect(leaf.role.label(), &input.source, Side::Source)?;
     let _source = canceller.register(Token::from_session(&source.session));
     let mut target = connect(leaf.role.label(), &input.target, Side::Target)?;
     let _target = canceller.register(Token::from_session(&target.session));
     refuse_versions(&source.facts, &target.facts)?;
+    // Their locks would keep the look at the tables waiting: those of an interrupted run of ours are ended,
+    // another run is a reason to refuse before anything is looked at.
+    worker::end_backends(leaf, (Some(&source.link), Some(&target.link)), &left)?;
+    refuse_busy(leaf, &mut target.session)?;
+    let limits = Limits::new(input.settings.switches.no_timeouts).statement();
+    source.session.batch_execute(&limits)?;
+    target.session.batch_execute(&limits)?;
     let warning = refuse_same_database(&mut source, &mut target, &input.settings)?;
     if target.facts.in_recovery {
         return Err(Error::new(
@@ -65,11 +78,12 @@ pub(super) fn make_plan(
         (input, &mut Ledger::in_memory()?),
     )?;
     drawn.plan.warnings.extend(warning);
-    if !is_lock_free(&mut target.session)? {
-        drawn
-            .faults
-            .push("target: another pgcopy is at work on it".to_owned());
-    }
+    let neighbours = past::neighbours_with_open_keys(
+        input.settings.neighbourhood.as_deref(),
+        input.layout.top(),
+        &check::identity(&target.facts),
+    );
+    drawn.faults.extend(neighbours);
     input
         .layout
         .write_file(file, drawn.plan.json()?.as_bytes())?;
@@ -212,22 +226,30 @@ fn refuse_same_database(
     ))
 }
 
-/// Whether nobody copies rows into this database.
-fn is_lock_free(target: &mut PgSession) -> Result<bool> {
+/// Refuses to look further while somebody copies rows into this database. Blocks for a moment, as the session of a
+/// run that has just ended may still be there.
+fn refuse_busy(leaf: &Leaf<'_>, target: &mut PgSession) -> Result<()> {
     let (class, object) = super::guard::LOCK;
-    let free: bool = target
-        .query_one(
-            "select pg_catalog.pg_try_advisory_lock($1, $2)",
-            &[&class, &object],
-        )?
-        .get(0);
-    if free {
-        target.query(
-            "select pg_catalog.pg_advisory_unlock($1, $2)",
-            &[&class, &object],
-        )?;
+    let since = Instant::now();
+    loop {
+        let free: bool = target
+            .query_one(
+                "select pg_catalog.pg_try_advisory_lock($1, $2)",
+                &[&class, &object],
+            )?
+            .get(0);
+        if free {
+            target.query(
+                "select pg_catalog.pg_advisory_unlock($1, $2)",
+                &[&class, &object],
+            )?;
+            return Ok(());
+        }
+        if since.elapsed() > BUSY_WAIT {
+            return Err(super::guard::busy());
+        }
+        leaf.nap(Duration::from_millis(100))?;
     }
-    Ok(free)
 }
 
 /// Begins a run: setup and run are in the ledger, leftovers are ended. Blocks.

@@ -55,7 +55,7 @@ pub(super) fn write(
     let failed = |error: rusqlite::Error| sqlite_error("write", &error);
     tx.execute_batch(
         "delete from unit; delete from s_copy; delete from copy_after; delete from s_seq; delete from emptying;
-         delete from s_fkey",
+         delete from s_fkey; delete from part_commit",
     )
     .map_err(failed)?;
     for copy in &drawn.copies {

@@ -30,6 +30,31 @@ pub enum Show {
     Json,
 }
 
+/// How a run presents itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presentation {
+    /// What is shown.
+    pub show: Show,
+    /// The log file, and where this run begins in it.
+    pub log: Option<(PathBuf, u64)>,
+    /// Name that events of this invocation carry.
+    pub stream: String,
+    /// Marks may be coloured.
+    pub colour: bool,
+}
+
+impl Presentation {
+    /// Log lines alone.
+    pub fn plain() -> Self {
+        Self {
+            show: Show::Plain,
+            log: None,
+            stream: String::new(),
+            colour: false,
+        }
+    }
+}
+
 /// A connection string, and where it was given.
 #[derive(Clone, PartialEq, Eq)]
 pub struct End {
@@ -80,6 +105,8 @@ pub struct CopySettings {
     pub target: End,
     /// The work directory.
     pub dir: PathBuf,
+    /// The folder where other work directories of the user are.
+    pub neighbourhood: Option<PathBuf>,
     /// `--resume`, `--restart` or neither.
     pub intent: Intent,
     /// Copy workers.
@@ -93,7 +120,7 @@ pub struct CopySettings {
     /// Size from which on a table is split, bytes; 0: never.
     pub split_bytes: u64,
     /// How progress is shown.
-    pub show: Show,
+    pub presentation: Presentation,
     /// The switches.
     pub switches: Switches,
     /// The command line without secrets.

@@ -25,8 +25,6 @@ pub(super) struct Choices {
     pub(super) jobs: u32,
     /// A snapshot process reads everything in one snapshot.
     pub(super) one_snapshot: bool,
-    /// A process shows progress.
-    pub(super) progress: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,9 +107,6 @@ impl Stages {
             Stage::Data if self.choices.copies => {
                 let mut orders = self.spawn_some(Role::Copy, self.copies);
                 orders.extend(self.spawn_some(Role::Vacuum, self.vacuums));
-                if self.choices.progress {
-                    orders.push(self.spawn(Role::Progress, 1, false));
-                }
                 if self.is_live(Role::Copy) || self.is_live(Role::Vacuum) {
                     orders
                 } else {
@@ -184,8 +179,7 @@ impl Stages {
                 self.replace(role, number, &error.lines().join("; "))
             }
             End::Failed(error) => self.failed(role, error),
-            // What it draws is no matter of the run.
-            End::Crashed(_) if role == Role::Progress => Vec::new(),
+            End::Crashed(_) if role == Role::Progress => self.redraw(),
             End::Crashed(how) if role == Role::Snapshot => self.failed(role, snapshot_lost(&how)),
             End::Crashed(how) => self.replace(role, number, &how),
         }
@@ -193,7 +187,11 @@ impl Stages {
 
     fn done(&mut self, role: Role) -> Vec<Order> {
         match (self.stage, role) {
-            (Stage::Prepare, Role::Prepare) => self.enter(Stage::Snapshot),
+            (Stage::Prepare, Role::Prepare) => {
+                let mut orders = vec![self.spawn(Role::Progress, 1, false)];
+                orders.extend(self.enter(Stage::Snapshot));
+                orders
+            }
             (Stage::Data, Role::Copy | Role::Vacuum)
                 if !self.is_live(Role::Copy) && !self.is_live(Role::Vacuum) =>
             {
@@ -229,6 +227,16 @@ impl Stages {
         let is_lasting = matches!(retry::policy(error), Retry::Never) || error.is_snapshot_lost();
         let is_once_only = matches!(role, Role::Prepare | Role::Snapshot | Role::Progress);
         !is_lasting && !is_once_only
+    }
+
+    /// Whoever shows progress may be killed; that is no matter of the run.
+    fn redraw(&mut self) -> Vec<Order> {
+        self.deaths.push((Role::Progress, 1));
+        let deaths = self.deaths.iter().filter(|dead| dead.0 == Role::Progress);
+        if u32::try_from(deaths.count()).unwrap_or(u32::MAX) > DEATHS_MAX {
+            return Vec::new();
+        }
+        vec![self.spawn(Role::Progress, 1, true)]
     }
 
     fn replace(&mut self, role: Role, number: u32, how: &str) -> Vec<Order> {

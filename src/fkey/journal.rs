@@ -260,7 +260,7 @@ fn record_trigger(tx: &Connection, (run, target): (Run, &str), trigger: &Trigger
 pub fn set_state(connection: &Connection, id: i64, state: &str) -> Result<()> {
     connection
         .execute(
-            "update constraint_journal set state = ?2, sqlstate = null, problem = null where id = ?1",
+            "update constraint_journal set state = ?2, sqlstate = null, problem = null, offending_rows = null, query = null where id = ?1",
             params![id, state],
         )
         .map(|_| ())
@@ -281,6 +281,30 @@ pub fn set_failed(
         )
         .map(|_| ())
         .map_err(|error| sqlite_error("write", &error))
+}
+
+/// Notes how many rows break a key, and a query that finds them.
+pub fn set_offenders(connection: &Connection, id: i64, count: i64, query: &str) -> Result<()> {
+    connection
+        .execute(
+            "update constraint_journal set offending_rows = ?2, query = ?3 where id = ?1",
+            params![id, count, query],
+        )
+        .map(|_| ())
+        .map_err(|error| sqlite_error("write", &error))
+}
+
+/// Opens every entry of the last run again, as what it speaks of is about to be taken away once more. Returns the
+/// target; `None`: there is no entry.
+pub fn reopen(ledger: &mut Ledger) -> Result<Option<String>> {
+    ledger.write_durably(|tx| {
+        tx.execute(
+            "update constraint_journal set state = 'kept', sqlstate = null, problem = null, offending_rows = null, query = null",
+            [],
+        )
+        .map_err(|error| sqlite_error("write", &error))?;
+        target_of_open(tx)
+    })
 }
 
 /// The target that the open entries belong to; `None`: there are none.

@@ -227,9 +227,14 @@ pub(super) fn report_broken(
     }
     let columns = read_columns(session, &oids)?;
     let mut lines = Vec::new();
+    let mut offences = Vec::new();
     for (entry, oid) in broken {
         let line = match oid.and_then(|oid| columns.get(&oid)) {
-            Some(columns) => describe(session, entry, columns)?,
+            Some(columns) => {
+                let count = count(session, columns)?;
+                offences.push((entry.id, count, offenders(columns, "c.*")));
+                describe(entry, columns, count)
+            }
             None => format!(
                 "Foreign key {} -> {} is not back, as the key of one of its partitions does not hold",
                 entry.shown(),
@@ -240,6 +245,9 @@ pub(super) fn report_broken(
         journal::set_failed(ledger.connection(), entry.id, Some(BROKEN), &line)?;
         run.notice(ledger.connection(), "foreign key", &line)?;
         lines.push(line);
+    }
+    for (id, count, query) in &offences {
+        journal::set_offenders(ledger.connection(), *id, *count, query)?;
     }
     let first = lines.first().cloned().unwrap_or_default();
     Ok(Some(
@@ -301,16 +309,15 @@ fn count(session: &mut PgSession, columns: &Columns) -> Result<i64> {
     Ok(row.get(0))
 }
 
-fn describe(session: &mut PgSession, entry: &Entry, columns: &Columns) -> Result<String> {
-    let count = count(session, columns)?;
+fn describe(entry: &Entry, columns: &Columns, count: i64) -> String {
     let more = if count == COUNTED_MAX { " or more" } else { "" };
-    Ok(format!(
+    format!(
         "Foreign key {} -> {} is NOT VALID: {count}{more} rows have no row that they refer to; \
          they are found by: {}",
         entry.shown(),
         entry.parent.shown(),
         offenders(columns, "c.*")
-    ))
+    )
 }
 
 #[cfg(test)]

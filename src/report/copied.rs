@@ -159,8 +159,11 @@ fn tables_text(tables: &[PlanTable]) -> String {
     add(
         &mut out,
         &format!(
-            "{} tables, {} rows{unknown}, {}\n",
-            tables.len(),
+            "{}, {} rows{unknown}, {}\n",
+            match tables.len() {
+                1 => "1 table".to_owned(),
+                count => format!("{count} tables"),
+            },
             pretty_count(rows),
             pretty_bytes(bytes)
         ),
@@ -192,19 +195,42 @@ fn section(heading: &str, lines: Vec<(String, String)>) -> String {
     out
 }
 
+/// What becomes of the rows that a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Those of the source come instead.
+    Replaced,
+    /// Nothing does.
+    Emptied,
+}
+
 /// The question.
-pub fn question(plan: &DataPlan) -> String {
+pub fn question(plan: &DataPlan, loss: Loss) -> String {
     let (host, database) = plan
         .target
         .place
         .rsplit_once('/')
         .unwrap_or(("", plan.target.place.as_str()));
-    match plan.tables.len() {
-        1 => format!("All rows of this table in \"{database}\" on {host} will be replaced."),
-        count => format!(
-            "All rows of these {count} tables in \"{database}\" on {host} will be replaced."
-        ),
-    }
+    let tables = match plan.tables.len() {
+        1 => "this table".to_owned(),
+        count => format!("these {count} tables"),
+    };
+    let loss = match loss {
+        Loss::Replaced => "replaced",
+        Loss::Emptied => "deleted",
+    };
+    format!("All rows of {tables} in \"{database}\" on {host} will be {loss}.")
+}
+
+/// The tables that would be emptied, one a line.
+pub fn tables_to_empty(plan: &DataPlan) -> String {
+    let mut names: Vec<String> = plan
+        .tables
+        .iter()
+        .map(|table| format!("  {}.{}\n", table.schema, table.table))
+        .collect();
+    names.sort();
+    names.concat()
 }
 
 /// A table that was copied.
@@ -312,11 +338,11 @@ impl Summary {
         })
     }
 
-    fn rows(&self) -> u64 {
+    pub(super) fn rows(&self) -> u64 {
         self.tables.iter().map(|table| table.rows).sum()
     }
 
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.tables.iter().map(|table| table.bytes).sum()
     }
 }

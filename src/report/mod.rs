@@ -11,6 +11,7 @@ mod json;
 pub mod list;
 pub mod list_progress;
 mod progress;
+pub mod rows;
 pub mod status;
 mod summary;
 mod table;

@@ -53,6 +53,23 @@ fn without_value(context: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// A detail without the values of the row that broke a constraint; `None`: nothing is left of it.
+fn without_row(code: &str, detail: &str) -> Option<String> {
+    if !code.starts_with("23") {
+        return Some(detail.to_owned());
+    }
+    if detail.starts_with("Failing row contains") {
+        return None;
+    }
+    let Some((columns, rest)) = detail.split_once(")=(") else {
+        return Some(detail.to_owned());
+    };
+    // `Key (a)=(1) already exists.`, `Key (r)=(1) conflicts with existing key (r)=(1).`
+    let words = rest.rfind(") ").and_then(|at| rest.get(at + 1..));
+    let words = words.filter(|words| !words.contains(")=("));
+    Some(format!("{columns}){}", words.unwrap_or_default()))
+}
+
 impl ServerMessage {
     /// Reads the body of `E` or `N`.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Malformed> {
@@ -89,7 +106,11 @@ impl ServerMessage {
         if self.code.len() == 5 {
             error = error.with_sqlstate(self.code.as_str());
         }
-        let mut facts: Vec<String> = self.detail.iter().cloned().collect();
+        let detail = self.detail.as_deref();
+        let mut facts: Vec<String> = detail
+            .and_then(|detail| without_row(&self.code, detail))
+            .into_iter()
+            .collect();
         if let Some(place) = &self.place {
             facts.push(format!("CONTEXT: {}", without_value(place)));
         }
@@ -171,6 +192,28 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn details_of_broken_constraints_hold_no_value_of_a_row() {
+        let bare = |detail: &str| without_row("23514", detail);
+        assert_eq!(bare("Failing row contains (5, secret)."), None);
+        assert_eq!(
+            bare("Key (id, t)=(5, a) b) already exists.").as_deref(),
+            Some("Key (id, t) already exists.")
+        );
+        assert_eq!(
+            bare("Key (r)=([1,2)) conflicts with existing key (r)=([1,3)).").as_deref(),
+            Some("Key (r)")
+        );
+        assert_eq!(
+            bare("Nothing of the kind.").as_deref(),
+            Some("Nothing of the kind.")
+        );
+        assert_eq!(
+            without_row("42P01", "Key (a)=(1)").as_deref(),
+            Some("Key (a)=(1)")
+        );
+    }
 
     #[test]
     fn an_error_has_all_that_the_server_said_but_row_values() {

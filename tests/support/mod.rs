@@ -5,6 +5,8 @@ pub mod follow;
 pub mod judge;
 pub mod program;
 pub mod servers;
+pub mod shops;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 

@@ -104,6 +104,11 @@ pub fn start(arguments: &[&str]) -> Running {
     start_with(arguments, &[])
 }
 
+/// Where a program of the package is.
+pub fn path_of(name: &str) -> PathBuf {
+    program().with_file_name(name)
+}
+
 /// Starts another program of the package, such as `pgcopy`.
 pub fn start_program(name: &str, arguments: &[&str]) -> Running {
     start_program_with(name, arguments, &[])
@@ -111,7 +116,7 @@ pub fn start_program(name: &str, arguments: &[&str]) -> Running {
 
 /// The same with more in its environment.
 pub fn start_program_with(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
-    let mut command = Command::new(program().with_file_name(name));
+    let mut command = Command::new(path_of(name));
     command.args(arguments).envs(environment.iter().copied());
     spawn(command)
 }

@@ -139,6 +139,29 @@ impl Pair {
         session
     }
 
+    /// Runs SQL on the target in a transaction that stays open until the session is dropped.
+    pub fn hold_open(&self, sql: &str) -> Session {
+        let session = Session {
+            cluster: self.to,
+            name: format!("hold {}", self.db),
+        };
+        let text = format!(
+            "set application_name = '{}'; begin; {sql}; select pg_sleep(600);",
+            session.name
+        );
+        let (cluster, db) = (self.to, self.db.clone());
+        std::thread::spawn(move || drop(cluster.try_sql(&db, &text)));
+        let held = format!(
+            "select count(*) = 1 from pg_stat_activity where application_name = '{}' and wait_event = 'PgSleep'",
+            session.name
+        );
+        assert!(
+            self.to.wait_until(&self.db, &held, PATIENCE),
+            "not held: {sql}"
+        );
+        session
+    }
+
     /// Waits until something of the run stands before the gate.
     #[track_caller]
     pub fn wait_for_gate(&self, run: &Running) {

@@ -247,6 +247,14 @@ create table journal (
     unique (action, table_oid, plan)
 );
 
+-- Transactions of the target that bring a part, written down before their COMMIT is sent: whether one without an
+-- answer took place is asked by this number.
+create table part_commit (
+    unit_id       integer primary key,
+    txid          integer not null,              -- txid_current()
+    rows          integer not null
+);
+
 -- What each process does now; readers of progress look here. One row for each role and worker number.
 create table process (
     role          text not null,
@@ -306,7 +314,9 @@ create table constraint_journal (
     trigger_state text not null,                 -- O, A, R; '' for keys
     state         text not null default 'kept',  -- kept, removed, added, valid, failed, closed; a hint
     sqlstate      text,                          -- of the last failure
-    problem       text                           -- for people
+    problem       text,                          -- for people
+    offending_rows integer,                      -- that break a key, counted up to a limit
+    query         text                           -- that finds them
 );
 create unique index constraint_journal_name on constraint_journal (kind, child_schema, child_name, name);
 
@@ -322,6 +332,9 @@ create table emptying (
 create table copy_after (table_oid integer not null, parent_oid integer not null,
                          primary key (table_oid, parent_oid)) without rowid;
 create index copy_after_parent on copy_after (parent_oid);
+
+-- Events that --output json has printed, for each invocation of the program.
+create table event_sent (stream text not null, what text not null, primary key (stream, what)) without rowid;
 
 -- The plan of a copy of rows alone, as it was shown; one row.
 create table data_plan (id integer primary key check (id = 1), run_id integer not null, document text not null);

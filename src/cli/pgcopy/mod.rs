@@ -7,6 +7,7 @@ mod args;
 mod completions;
 mod config;
 mod copy;
+mod face;
 mod list;
 mod question;
 mod resolve;
@@ -187,7 +188,7 @@ impl Call<'_> {
     }
 
     /// Sets up logging; with a work directory also into its log file.
-    fn log_into(&self, dir: Option<&Path>) -> Result<()> {
+    fn log_into(&self, dir: Option<&Path>) -> Result<Option<PathBuf>> {
         let globals = LogGlobals {
             verbose: self.globals.verbose,
             quiet: self.globals.quiet,
@@ -197,7 +198,8 @@ impl Call<'_> {
         if settings.file.is_none() {
             settings.file = dir.and_then(log_file);
         }
-        logging::init(&settings)
+        logging::init(&settings)?;
+        Ok(settings.file)
     }
 }
 
@@ -231,11 +233,6 @@ fn ended(result: Result<()>) -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
-}
-
-/// The body of the progress process.
-fn draw_progress(ledger: &Path, nap: &dyn Fn(std::time::Duration) -> Result<()>) -> Result<()> {
-    crate::report::draw_loop(ledger, nap, &crate::sys::terminal::columns)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use super::super::output;
 use crate::error::{Error, Kind, Result};
 use crate::sys::signal;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::io::{IsTerminal, Read};
-use std::os::fd::AsFd;
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Longest answer, bytes.
 const ANSWER_MAX: usize = 100;
@@ -30,7 +30,7 @@ pub(super) fn ask(question: &str) -> Result<()> {
         .hint("Look at the plan with --dry-run, then use --yes."));
     }
     output::to_stderr(&format!("{question} Type yes to go on: "));
-    let answer = read_line(&mut stdin.lock())?;
+    let answer = read_line(stdin.as_fd())?;
     if answer.trim().eq_ignore_ascii_case("yes") {
         Ok(())
     } else {
@@ -38,8 +38,9 @@ pub(super) fn ask(question: &str) -> Result<()> {
     }
 }
 
-/// Reads one line byte by byte, as a signal must be able to end the wait.
-fn read_line(stdin: &mut std::io::StdinLock<'_>) -> Result<String> {
+/// Reads one line byte by byte, as a signal must be able to end the wait: straight from the descriptor, as what a
+/// buffer has taken in would never be waited for.
+fn read_line(stdin: BorrowedFd<'_>) -> Result<String> {
     let mut bytes = Vec::new();
     while bytes.len() < ANSWER_MAX {
         if let Some(number) = signal::first() {
@@ -48,14 +49,15 @@ fn read_line(stdin: &mut std::io::StdinLock<'_>) -> Result<String> {
                 format!("stopped by {}; nothing was changed", signal::name(number)),
             ));
         }
-        let mut waits = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        let mut waits = [PollFd::new(stdin, PollFlags::POLLIN)];
         match poll(&mut waits, PollTimeout::from(LOOK_MS)) {
             Ok(0) | Err(nix::Error::EINTR) => continue,
             Ok(_) => {}
             Err(_) => return Err(refused()),
         }
         let mut byte = [0];
-        match stdin.read(&mut byte) {
+        match nix::unistd::read(stdin, &mut byte) {
+            Err(nix::Error::EINTR) => {}
             Ok(0) | Err(_) => return Err(refused()),
             Ok(_) if byte[0] == b'\n' => break,
             Ok(_) => bytes.push(byte[0]),

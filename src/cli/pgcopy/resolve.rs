@@ -6,7 +6,9 @@ use super::super::environment::Environment;
 use super::args::{CopyArgs, ModeArg, OutputArg, RestoreArgs, SelectArgs, SourceArgs, TargetArgs};
 use super::config::ConfigFile;
 use crate::conninfo::ConnInfo;
-use crate::datacopy::{Choice, CopySettings, End, ModeChoice, Pattern, Show, Switches};
+use crate::datacopy::{
+    Choice, CopySettings, End, ModeChoice, Pattern, Presentation, Show, Switches,
+};
 use crate::error::{Context, Error, Result};
 use crate::fkey::discover::Mode;
 use crate::workdir::Intent;
@@ -56,6 +58,7 @@ pub(super) fn copy(args: &CopyArgs, around: &Around<'_>) -> Result<CopySettings>
         source,
         target,
         dir,
+        neighbourhood: folder_of_dirs(around.environment),
         intent,
         jobs: args.parallel.unwrap_or(JOBS_DEFAULT),
         choice: choice(&args.select)?,
@@ -69,7 +72,10 @@ pub(super) fn copy(args: &CopyArgs, around: &Around<'_>) -> Result<CopySettings>
             .insert
             .then(|| args.batch_size.unwrap_or(BATCH_DEFAULT)),
         split_bytes: args.split_tables_larger_than.unwrap_or(SPLIT_BYTES_DEFAULT),
-        show: show(args, around),
+        presentation: Presentation {
+            show: show(args, around),
+            ..Presentation::plain()
+        },
         switches: Switches {
             validate: args.validate,
             no_snapshot: args.no_snapshot,
@@ -86,21 +92,6 @@ fn refuse_unsupported(args: &CopyArgs) -> Result<()> {
     if args.output == Some(OutputArg::Web) {
         return Err(Error::bad_args("option --output web is not supported yet")
             .hint("Use --output interactive, or --output json for programs."));
-    }
-    let not_yet = [
-        (
-            args.output == Some(OutputArg::Interactive),
-            "--output interactive",
-        ),
-        (
-            args.output == Some(OutputArg::Json) && !args.dry_run,
-            "--output json",
-        ),
-    ];
-    if let Some((_, option)) = not_yet.iter().find(|(given, _)| *given) {
-        return Err(
-            Error::bad_args(format!("option {option} is not supported yet")).hint("Leave it out."),
-        );
     }
     if args.compress {
         return Err(Error::bad_args(
@@ -142,10 +133,6 @@ pub(super) fn choice(args: &SelectArgs) -> Result<Choice> {
 
 /// Resolves the settings of `restore-constraints`.
 pub(super) fn restore(args: &RestoreArgs, around: &Around<'_>) -> Result<CopySettings> {
-    if args.empty {
-        return Err(Error::bad_args("option --empty is not supported yet")
-            .hint("Use \"pgcopy copy --restart\" where keys do not hold over half a copy."));
-    }
     let target = target(&args.target, around)?;
     let dir = dir(args.dir.as_ref(), &target, around.environment)?;
     Ok(CopySettings {
@@ -155,13 +142,14 @@ pub(super) fn restore(args: &RestoreArgs, around: &Around<'_>) -> Result<CopySet
         },
         target,
         dir,
+        neighbourhood: folder_of_dirs(around.environment),
         intent: Intent::Resume,
         jobs: args.parallel.unwrap_or(JOBS_DEFAULT),
         choice: Choice::default(),
         mode: ModeChoice::Auto,
         insert: None,
         split_bytes: 0,
-        show: Show::Plain,
+        presentation: Presentation::plain(),
         switches: Switches {
             no_timeouts: args.no_timeouts,
             ..Switches::default()
@@ -312,17 +300,22 @@ pub(super) fn dir(
     if let Some(dir) = given {
         return Ok(dir.clone());
     }
+    let folder = folder_of_dirs(environment).ok_or_else(|| {
+        Error::bad_args("there is no place for the work directory: HOME is not set")
+            .hint("Give one with --dir; it keeps the record of removed foreign keys.")
+    })?;
+    let conn = ConnInfo::parse(&target.text, &|name| environment.get(name))
+        .context(|| "reading the connection string of the target".to_owned())?;
+    Ok(folder.join(dir_name(&conn)))
+}
+
+/// Where work directories are made that nobody names.
+fn folder_of_dirs(environment: &Environment) -> Option<PathBuf> {
     let set = |name| environment.get_os(name).filter(|value| !value.is_empty());
     let base = set("XDG_STATE_HOME")
         .map(PathBuf::from)
-        .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".local/state")))
-        .ok_or_else(|| {
-            Error::bad_args("there is no place for the work directory: HOME is not set")
-                .hint("Give one with --dir; it keeps the record of removed foreign keys.")
-        })?;
-    let conn = ConnInfo::parse(&target.text, &|name| environment.get(name))
-        .context(|| "reading the connection string of the target".to_owned())?;
-    Ok(base.join("pgcopy").join(dir_name(&conn)))
+        .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".local/state")))?;
+    Some(base.join("pgcopy"))
 }
 
 fn dir_name(conn: &ConnInfo) -> String {

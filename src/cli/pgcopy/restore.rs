@@ -4,9 +4,12 @@
 
 use super::super::output;
 use super::args::RestoreArgs;
-use super::{Call, draw_progress, ended, resolve};
+use super::face::FACE;
+use super::{Call, ended, question, resolve};
+use crate::catalog::DataPlan;
 use crate::datacopy;
 use crate::error::Result;
+use crate::report::copied;
 use std::process::ExitCode;
 
 /// Runs the command.
@@ -21,7 +24,15 @@ pub(super) fn run(args: &RestoreArgs, call: &Call<'_>) -> Result<ExitCode> {
         });
         return Ok(ended(printed));
     }
-    let result = datacopy::restore(&settings, &call.env(), draw_progress);
+    let mut ask = |plan: &DataPlan| -> Result<()> {
+        if args.yes {
+            return Ok(());
+        }
+        output::to_stderr(&copied::tables_to_empty(plan));
+        question::ask(&copied::question(plan, copied::Loss::Emptied))
+    };
+    let empty: Option<datacopy::Ask<'_>> = if args.empty { Some(&mut ask) } else { None };
+    let result = datacopy::restore(&settings, &call.env(), FACE, empty);
     Ok(ended(result.and_then(|put_back| {
         output::to_stdout(if put_back {
             "All foreign keys and triggers are back as they were\n"

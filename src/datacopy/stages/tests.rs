@@ -7,7 +7,6 @@ fn choices(copies: bool) -> Choices {
         copies,
         jobs: 2,
         one_snapshot: true,
-        progress: false,
     }
 }
 
