@@ -80,7 +80,7 @@ fn a_run_that_only_puts_back_reads_nothing_from_the_source() {
     let mut stages = Stages::new(choices(false));
     stages.on(Event::Start);
     let orders = stages.on(Event::Ended(Role::Prepare, 1, End::Done));
-    assert_eq!(roles(&orders), [(Role::Guard, 1)]);
+    assert_eq!(roles(&orders), [(Role::Progress, 1), (Role::Guard, 1)]);
     let orders = stages.on(Event::Report(Role::Guard, 1, planned(3, 0)));
     assert_eq!(roles(&orders), [(Role::Restore, 1)]);
 }
