@@ -22,6 +22,7 @@ mod filters_random;
 mod follow_apply;
 mod follow_live;
 mod follow_random;
+mod follow_ops;
 mod follow_receive;
 mod follow_setup;
 mod held;

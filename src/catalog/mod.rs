@@ -5,6 +5,7 @@
 //! to a queue, waits for a server or runs a tool inside one.
 
 mod data_plan;
+mod lag;
 mod open;
 mod process;
 mod run;
@@ -17,6 +18,7 @@ mod view;
 pub use data_plan::{
     DataPlan, KEYS_REMOVED, LeftOut, PLAN_FORMAT, PlanKey, PlanSide, PlanTable, PlanTrigger,
 };
+pub use lag::{Lag, SourceLook};
 pub use open::{Ledger, sqlite_error};
 pub use process::{Activity, Backends};
 pub use run::{LastRun, PastRun, Run};

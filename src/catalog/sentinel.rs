@@ -11,7 +11,7 @@ use crate::sys::clock;
 use crate::units::Lsn;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-const DDL: &str = include_str!("schema/sentinel.sql");
+pub(super) const DDL: &str = include_str!("schema/sentinel.sql");
 
 /// The row of `sentinel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Position {
     }
 }
 
-fn lsn(row: &Row<'_>, column: usize) -> rusqlite::Result<Lsn> {
+pub(super) fn lsn(row: &Row<'_>, column: usize) -> rusqlite::Result<Lsn> {
     let text: String = row.get(column)?;
     text.parse().map_err(|why: String| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, why.into())
@@ -229,7 +229,8 @@ impl CdcSetup {
                 .execute_batch(DDL)
                 .and_then(|()| {
                     transaction.execute_batch(
-                        "delete from cdc_setup; delete from sentinel; delete from cdc_status",
+                        "delete from cdc_setup; delete from sentinel; delete from cdc_status;
+                         delete from cdc_source; delete from cdc_sample",
                     )
                 })
                 .map_err(|error| failed_write(&error))

@@ -4,6 +4,7 @@
 //! replication commands over a `wire` session.
 
 use super::files::{Plugin, SlotFile};
+use crate::catalog::SourceLook;
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::quote::{ident, literal};
 use crate::pg::{Link, PgSession, Profile, application_name, retry};
@@ -182,6 +183,28 @@ pub fn read_slot(session: &mut PgSession, name: &str) -> Result<Option<Slot>> {
             .unwrap_or_default(),
         lost,
     }))
+}
+
+/// Looks where the source is, and what it keeps for a slot. Before version 10 nothing is told.
+pub fn look(session: &mut PgSession, slot: &str) -> Result<SourceLook> {
+    if session.server_version < SQL_ON_WALSENDER {
+        return Ok(SourceLook::default());
+    }
+    let row = session.query_one(include_str!("sql/read_lag.sql"), &[&slot])?;
+    let lsn = |text: Option<&str>| text.and_then(|text| text.parse().ok()).unwrap_or_default();
+    let text: Option<String> = row.get("slot");
+    let slot: serde_json::Value = text
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
+    let field = |name: &str| slot.get(name).and_then(serde_json::Value::as_str);
+    Ok(SourceLook {
+        lsn: lsn(row.get("lsn")),
+        restart_lsn: lsn(field("restart_lsn")),
+        wal_status: field("wal_status").map(str::to_owned),
+        safe_wal_size: slot
+            .get("safe_wal_size")
+            .and_then(serde_json::Value::as_i64),
+    })
 }
 
 /// What `IDENTIFY_SYSTEM` tells.

@@ -8,6 +8,7 @@ mod all;
 pub mod copied;
 mod figures;
 mod json;
+pub mod lag;
 pub mod list;
 pub mod list_progress;
 mod progress;

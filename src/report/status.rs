@@ -3,8 +3,8 @@
 //! Runs in the main program. Pure: facts in, text out.
 
 use super::figures::Progress;
-use super::list_progress;
-use crate::catalog::{LastRun, Setup};
+use super::{lag, list_progress};
+use crate::catalog::{Lag, LastRun, Setup};
 use crate::sys::clock;
 use crate::units::{PgVersion, pretty_bytes, pretty_ms, pretty_rate};
 use serde_json::{Value, json as object};
@@ -88,6 +88,8 @@ pub struct Status {
     pub last: Option<LastRun>,
     /// How far it is.
     pub progress: Option<Progress>,
+    /// How far a follow is behind, where there is one.
+    pub lag: Option<Lag>,
     /// Topic and line of what a person must be told.
     pub notices: Vec<(String, String)>,
 }
@@ -171,6 +173,9 @@ pub fn text(status: &Status) -> String {
         lines.push(("Target", side(&setup.target_uri, setup.target_version)));
     }
     lines.extend(progress_lines(status));
+    if let Some(lag) = &status.lag {
+        lines.extend(lag::lines(lag, clock::epoch_ms()));
+    }
     if status.sizes.total > 0 {
         let sizes = &status.sizes;
         let size = format!(
@@ -277,6 +282,7 @@ pub fn document(status: &Status) -> Value {
             "snapshot": last.snapshot,
         })),
         "progress": status.progress.as_ref().map(list_progress::document),
+        "follow": status.lag.as_ref().map(|lag| lag::document(lag, clock::epoch_ms())),
         "bytes": {
             "total": sizes.total,
             "ledger": sizes.ledger,

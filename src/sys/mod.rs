@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod fork;
 pub mod lock;
+pub mod notify;
 pub mod proc;
 pub mod reap;
 pub mod signal;

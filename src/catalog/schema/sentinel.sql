@@ -27,3 +27,21 @@ create table if not exists cdc_status (
 -- What a follow was set up with, by name: system_id, database_oid, publications (fingerprints),
 -- own_publications (names), roident, slot_intent, ...
 create table if not exists cdc_setup (name text primary key, value text not null) without rowid;
+
+-- Where the source is, as receive has seen it last: one row.
+create table if not exists cdc_source (
+    id            integer primary key check (id = 1),
+    seen_at       integer not null,              -- epoch milliseconds
+    lsn           text not null,                 -- written and flushed there
+    restart_lsn   text not null default '0/0',   -- WAL from here on is kept for the slot
+    wal_status    text,                          -- reserved, extended, unreserved, lost; null: the server does not tell
+    safe_wal_size integer                        -- bytes that may be written before the slot is lost; null: no limit
+);
+
+-- The same over time, for rates and for how long ago the source was where the target is now.
+create table if not exists cdc_sample (
+    at            integer primary key,           -- epoch milliseconds
+    source_lsn    text not null,
+    received_lsn  text not null,
+    applied_lsn   text not null
+);

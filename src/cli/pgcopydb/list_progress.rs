@@ -6,14 +6,15 @@
 use super::super::args::list::ProgressArgs;
 use super::super::{Call, output, resolve};
 use super::work_dir::{self, Facts};
-use crate::catalog::Ledger;
+use crate::catalog::{Lag, Ledger};
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Error, Result};
 use crate::report::status::State;
-use crate::report::{Progress, Summary, Workers, list_progress};
+use crate::report::{Progress, Summary, Workers, lag, list_progress};
 use crate::sys::clock;
 use crate::workdir::{Holds, Layout};
 use serde_json::Value;
+use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -34,23 +35,40 @@ pub(super) fn run(args: &ProgressArgs, call: &Call<'_>) -> Result<()> {
     loop {
         let (look, facts) = work_dir::look(&dir)?;
         let state = work_dir::state(&look, facts.as_ref());
-        if state != State::Running && facts.as_ref().is_none_or(|facts| facts.last.is_none()) {
+        let has_nothing = |facts: &Facts| facts.last.is_none() && facts.lag.is_none();
+        if state != State::Running && facts.as_ref().is_none_or(has_nothing) {
             return Err(work_dir::nothing_to_tell(&look));
         }
         warn_of_another_source(expected.as_deref(), facts.as_ref());
-        let progress = facts.map(|facts| facts.progress).unwrap_or_default();
-        let read = output::to_reader(&shown(&progress, state, args, call.globals.json)?)?;
+        let (progress, lag) = match facts {
+            Some(facts) => (facts.progress, facts.lag),
+            None => (Progress::default(), None),
+        };
+        let shown = shown(&progress, lag.as_ref(), state, (args, call.globals.json))?;
+        let read = output::to_reader(&shown)?;
+        // The processes of a follow may be those of single commands.
+        let goes_on = lag.is_some_and(|lag| !lag.is_drained()) || state == State::Running;
         match args.watch {
-            Some(seconds) if read && state == State::Running => nap(Duration::from_secs(seconds)),
+            Some(seconds) if read && goes_on => nap(Duration::from_secs(seconds)),
             _ => return Ok(()),
         }
     }
 }
 
 /// Whoever watches gets a document a line.
-fn shown(progress: &Progress, state: State, args: &ProgressArgs, json: bool) -> Result<String> {
+fn shown(
+    progress: &Progress,
+    follow: Option<&Lag>,
+    state: State,
+    (args, json): (&ProgressArgs, bool),
+) -> Result<String> {
+    let now = clock::epoch_ms();
     if !json {
         let mut text = list_progress::text(progress);
+        for (name, value) in follow.map(|one| lag::lines(one, now)).unwrap_or_default() {
+            // Writing into memory cannot fail.
+            let _infallible = writeln!(text, "{name:>12}: {value}");
+        }
         if state != State::Running {
             let line = format!("No run is going on: {}\n", state.name());
             text.push_str(&line);
@@ -59,6 +77,7 @@ fn shown(progress: &Progress, state: State, args: &ProgressArgs, json: bool) -> 
     }
     let mut document = list_progress::document(progress);
     document["state"] = Value::from(state.name());
+    document["follow"] = follow.map_or(Value::Null, |one| lag::document(one, now));
     match args.watch {
         Some(_) => Ok(format!("{document}\n")),
         None => crate::report::pretty(&document),

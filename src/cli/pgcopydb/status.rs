@@ -56,6 +56,7 @@ fn status_of(look: Look, facts: Option<Facts>) -> Status {
         status.setup = facts.setup;
         status.progress = facts.last.is_some().then_some(facts.progress);
         status.last = facts.last;
+        status.lag = facts.lag;
         status.notices = facts.notices;
     }
     status

@@ -2,7 +2,7 @@
 //!
 //! Runs in the main program, beside any run. Reads the work directory, writes nothing.
 
-use crate::catalog::{LastRun, Ledger, Run, Setup};
+use crate::catalog::{Lag, LastRun, Ledger, Run, Setup};
 use crate::error::{Error, Result};
 use crate::report::Progress;
 use crate::report::status::State;
@@ -18,6 +18,8 @@ pub(super) struct Facts {
     pub(super) last: Option<LastRun>,
     /// How far it is.
     pub(super) progress: Progress,
+    /// How far a follow is behind; `None`: none was set up.
+    pub(super) lag: Option<Lag>,
     /// What a person must be told.
     pub(super) notices: Vec<(String, String)>,
 }
@@ -35,6 +37,7 @@ pub(super) fn look(dir: &Path) -> Result<(Look, Option<Facts>)> {
             setup: Setup::read(ledger)?,
             last: LastRun::read(ledger)?,
             progress: Progress::read(ledger, clock::epoch_ms(), is_alive)?,
+            lag: Lag::read(ledger.connection(), clock::epoch_ms())?,
             notices: Run::notices(ledger)?,
         })
     })?;

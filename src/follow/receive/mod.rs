@@ -32,7 +32,7 @@ use crate::catalog::{CdcStatus, Ledger, Sentinel};
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::Link;
 use crate::pg::retry::{self, RECONNECT_BUDGET, Retry};
-use crate::sys::{clock, lock};
+use crate::sys::{clock, lock, notify};
 use crate::units::Lsn;
 use connect::Connected;
 use outlet::Outlet;
@@ -99,7 +99,12 @@ pub fn run(settings: &ReceiveSettings, stop: &dyn Fn() -> bool) -> Result<Outcom
     })?;
     let mut ledger = Ledger::open(&settings.ledger)?;
     set_endpos(&mut ledger, settings.endpos)?;
-    let mut watch = Watch::new(cdc.clone(), ledger, settings.link.clone());
+    let mut watch = Watch::new(
+        cdc.clone(),
+        slot.slot.clone(),
+        ledger,
+        settings.link.clone(),
+    );
     watch.most = settings.max_cdc_size;
     watch.read_sentinel()?;
     Receiver {
@@ -252,6 +257,7 @@ impl Receiver<'_> {
         let copy = session
             .copy_both(&source::start_command(&self.slot, start))
             .map_err(|error| explain_start(error, &self.slot))?;
+        notify::tell("READY=1\nSTATUS=Changes are being received");
         let mut store = Store::new(cdc, timelines, segment_size, found, start);
         let mut stream = Stream::new(
             copy,
