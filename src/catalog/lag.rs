@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::sys::clock;
 use crate::units::{Lsn, pretty_bytes, pretty_rate};
 use rusqlite::{Connection, OptionalExtension, params};
+use std::fmt::Write;
 
 /// Rates are those of so long, milliseconds.
 const WINDOW_MS: i64 = 60_000;
@@ -255,23 +256,26 @@ impl Lag {
             "Received up to {}, applied up to {}",
             row.flush_lsn, row.replay_lsn
         );
+        // Writing into memory cannot fail.
         if let Some((received, applied)) = self.bytes_behind() {
             let seconds = self.ms_behind().unwrap_or(0) / 1000;
-            line.push_str(&format!(
+            let _infallible = write!(
+                line,
                 "; {} are not received, {} and {seconds} s not applied",
                 pretty_bytes(received),
                 pretty_bytes(applied)
-            ));
+            );
         }
         if let Some([written, _, applied]) = self.rates() {
-            line.push_str(&format!(
+            let _infallible = write!(
+                line,
                 "; source {}, applied {}",
                 pretty_rate(written, 1000),
                 pretty_rate(applied, 1000)
-            ));
+            );
         }
         if row.endpos.is_set() {
-            line.push_str(&format!("; endpos {}", row.endpos));
+            let _infallible = write!(line, "; endpos {}", row.endpos);
         }
         line
     }

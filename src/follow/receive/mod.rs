@@ -11,6 +11,7 @@
 //!    +--- wait <----------+  connection lost, no room
 //! ```
 
+mod behind;
 mod connect;
 mod line;
 mod outlet;

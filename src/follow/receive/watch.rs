@@ -3,18 +3,18 @@
 //! Runs in the receive process. Troubles of the ledger do not stop receiving: the sentinel is for
 //! others to look at, and what it says of the end is read again a moment later.
 
+use super::behind::Behind;
 use super::outlet::Outlet;
 use super::space::Space;
 use super::store::Store;
 use super::stream::{Beside, Look};
 use crate::catalog::sentinel::{self, Position};
-use crate::catalog::{Lag, Ledger, Sentinel};
+use crate::catalog::{Ledger, Sentinel};
 use crate::error::Result;
 use crate::follow::files::CdcDir;
 use crate::follow::publication;
 use crate::follow::source;
 use crate::pg::{Link, PgSession};
-use crate::sys::{clock, notify};
 use crate::units::{Lsn, Tli, pretty_bytes};
 use std::time::{Duration, Instant};
 
@@ -22,16 +22,10 @@ use std::time::{Duration, Instant};
 const SPACE_EVERY: Duration = Duration::from_secs(3);
 /// The source is looked at so often.
 const SOURCE_EVERY: Duration = Duration::from_secs(60);
-/// How far behind all is, is noted so often.
-const LAG_EVERY: Duration = Duration::from_secs(5);
-/// The same is told so often, and so often once there is an end to reach.
-const REPORT_EVERY: Duration = Duration::from_secs(60);
-const REPORT_EVERY_NEAR_THE_END: Duration = Duration::from_secs(10);
-
 /// What is watched.
 pub(super) struct Watch {
     pub(super) cdc: CdcDir,
-    slot: String,
+    behind: Behind,
     pub(super) ledger: Ledger,
     pub(super) link: Link,
     pub(super) most: Option<u64>,
@@ -46,10 +40,6 @@ pub(super) struct Watch {
     pub(super) replayed: Lsn,
     space_at: Option<Instant>,
     source_at: Instant,
-    lag_at: Option<Instant>,
-    told_at: Instant,
-    told: String,
-    warned_slot: bool,
     warned_scarce: bool,
     warned_large: bool,
     warned_ledger: bool,
@@ -61,7 +51,7 @@ impl Watch {
     pub(super) fn new(cdc: CdcDir, slot: String, ledger: Ledger, link: Link) -> Self {
         Self {
             cdc,
-            slot,
+            behind: Behind::of(slot),
             ledger,
             link,
             most: None,
@@ -73,10 +63,6 @@ impl Watch {
             replayed: Lsn::UNSET,
             space_at: None,
             source_at: Instant::now(),
-            lag_at: None,
-            told_at: Instant::now(),
-            told: String::new(),
-            warned_slot: false,
             warned_scarce: false,
             warned_large: false,
             warned_ledger: false,
@@ -179,56 +165,6 @@ impl Watch {
     }
 }
 
-impl Watch {
-    /// Notes where the source is, so that others can tell how far behind it the target is.
-    fn note_lag(&mut self) -> Result<()> {
-        let mut session = match self.beside.take() {
-            Some(session) => session,
-            None => source::connect_beside(&self.link, "follow receive")?,
-        };
-        let look = source::look(&mut session, &self.slot)?;
-        self.beside = Some(session);
-        if let Some(status) = look.wal_status.as_deref()
-            && matches!(status, "unreserved" | "lost") != self.warned_slot
-        {
-            self.warned_slot = !self.warned_slot;
-            if self.warned_slot {
-                log::warn!(
-                    "The source is about to remove WAL that slot \"{}\" needs ({status}): raise \
-                     max_slot_wal_keep_size there, or let changes be received faster",
-                    self.slot
-                );
-            }
-        }
-        look.note(&mut self.ledger)
-    }
-
-    /// Tells how far behind all is, to the log and to the service manager.
-    fn report(&mut self) {
-        let every = if self.endpos.is_set() {
-            REPORT_EVERY_NEAR_THE_END
-        } else {
-            REPORT_EVERY
-        };
-        if self.told_at.elapsed() < every {
-            return;
-        }
-        self.told_at = Instant::now();
-        match Lag::read(self.ledger.connection(), clock::epoch_ms()) {
-            Ok(Some(lag)) => {
-                let line = lag.line();
-                notify::tell(&format!("STATUS={line}"));
-                if line != self.told {
-                    log::info!("{line}");
-                    self.told = line;
-                }
-            }
-            Ok(None) => {}
-            Err(error) => log::debug!("{error}"),
-        }
-    }
-}
-
 impl Beside for Watch {
     fn look(&mut self, store: &Store) -> Result<Look> {
         if let Err(error) = self.read_sentinel() {
@@ -255,14 +191,21 @@ impl Beside for Watch {
                 Err(error) => return Err(error),
             }
         }
-        if self.lag_at.is_none_or(|last| last.elapsed() >= LAG_EVERY) {
-            self.lag_at = Some(Instant::now());
-            if let Err(error) = self.note_lag() {
-                self.beside = None;
-                log::debug!("{error}");
+        if self.behind.is_due() {
+            let session = match self.beside.take() {
+                Some(session) => Ok(session),
+                None => source::connect_beside(&self.link, "follow receive"),
+            };
+            let noted = session.and_then(|mut session| {
+                self.behind.note(&mut session, &mut self.ledger)?;
+                Ok(session)
+            });
+            match noted {
+                Ok(session) => self.beside = Some(session),
+                Err(error) => log::debug!("{error}"),
             }
         }
-        self.report();
+        self.behind.report(&self.ledger, self.endpos);
         renew |= self.outlet.as_ref().is_some_and(Outlet::is_broken);
         Ok(Look {
             endpos: self.endpos,

@@ -1,0 +1,89 @@
+//! How far the target is behind the source: noted for those who look, told to the log and the service manager.
+//!
+//! Runs in the receive process, beside the stream. A failure costs a figure, nothing else.
+
+use crate::catalog::{Lag, Ledger};
+use crate::error::Result;
+use crate::follow::source;
+use crate::pg::PgSession;
+use crate::sys::{clock, notify};
+use crate::units::Lsn;
+use std::time::{Duration, Instant};
+
+/// It is noted so often.
+const EVERY: Duration = Duration::from_secs(5);
+/// It is told so often, and so often once there is an end to reach.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+const REPORT_EVERY_NEAR_THE_END: Duration = Duration::from_secs(10);
+
+/// What was noted and told.
+pub(super) struct Behind {
+    slot: String,
+    noted_at: Option<Instant>,
+    told_at: Instant,
+    told: String,
+    warned: bool,
+}
+
+impl Behind {
+    /// That of a slot.
+    pub(super) fn of(slot: String) -> Self {
+        Self {
+            slot,
+            noted_at: None,
+            told_at: Instant::now(),
+            told: String::new(),
+            warned: false,
+        }
+    }
+
+    /// Whether it is time for a look at the source; then it is not for a while.
+    pub(super) fn is_due(&mut self) -> bool {
+        let due = self.noted_at.is_none_or(|last| last.elapsed() >= EVERY);
+        if due {
+            self.noted_at = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Looks at the source, and notes where it is.
+    pub(super) fn note(&mut self, session: &mut PgSession, ledger: &mut Ledger) -> Result<()> {
+        let look = source::look(session, &self.slot)?;
+        let status = look.wal_status.as_deref().unwrap_or("reserved");
+        let is_near_loss = matches!(status, "unreserved" | "lost");
+        if is_near_loss && !self.warned {
+            log::warn!(
+                "The source is about to remove WAL that slot \"{}\" needs ({status}): raise \
+                 max_slot_wal_keep_size there",
+                self.slot
+            );
+        }
+        self.warned = is_near_loss;
+        look.note(ledger)
+    }
+
+    /// Tells it, when it is time.
+    pub(super) fn report(&mut self, ledger: &Ledger, endpos: Lsn) {
+        let every = if endpos.is_set() {
+            REPORT_EVERY_NEAR_THE_END
+        } else {
+            REPORT_EVERY
+        };
+        if self.told_at.elapsed() < every {
+            return;
+        }
+        self.told_at = Instant::now();
+        match Lag::read(ledger.connection(), clock::epoch_ms()) {
+            Ok(Some(lag)) => {
+                let line = lag.line();
+                notify::tell(&format!("STATUS={line}"));
+                if line != self.told {
+                    log::info!("{line}");
+                    self.told = line;
+                }
+            }
+            Ok(None) => {}
+            Err(error) => log::debug!("{error}"),
+        }
+    }
+}
