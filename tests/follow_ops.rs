@@ -109,7 +109,7 @@ fn near_the_end_the_log_and_the_service_manager_hear_every_ten_seconds() {
 
 #[test]
 fn the_shipped_unit_is_one_that_systemd_accepts() {
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/man/pgcopydb-follow.service");
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/bin/pgcopydb-follow.service");
     let text = std::fs::read_to_string(shipped).unwrap();
     for wanted in [
         "Type=notify",
