@@ -10,6 +10,7 @@ mod load;
 mod schema;
 mod steps;
 mod values;
+mod whole;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -38,6 +39,9 @@ fn servers() -> (&'static Cluster, &'static Cluster) {
         let (from, to) = (Cluster::start(), Cluster::start());
         // Transactions go through the files of the reorder buffer soon.
         from.conf("logical_decoding_work_mem = '64kB'");
+        if std::env::var_os("PGCOPYDB_FOLLOW_TRACE").is_some() {
+            to.conf("log_statement = 'all'");
+        }
         (from, to)
     });
     (from, to)
@@ -123,6 +127,17 @@ fn keep(seed: u64, run: &Run, log: &[String], why: &str) {
         .arg(run.follow.work.path())
         .arg(&folder)
         .status();
+    if std::env::var_os("PGCOPYDB_FOLLOW_TRACE").is_some() {
+        let to = &run.follow.pair;
+        let log = to.in_target(
+            "select pg_read_file(current_setting('data_directory') || '/../server.log')",
+        );
+        let of_run = log
+            .lines()
+            .filter(|line| !line.contains('@') || line.contains(&to.db));
+        let lines: Vec<&str> = of_run.collect();
+        std::fs::write(folder.join("target.log"), lines.join("\n")).expect("room for it");
+    }
     println!("kept in {}", folder.display());
 }
 
@@ -192,15 +207,24 @@ fn wanted(what: &str) -> Option<(usize, u64)> {
     Some((runs, number("PGCOPYDB_FOLLOW_SEED").unwrap_or(1)))
 }
 
-#[test]
-fn random_transactions_arrive_by_single_commands_that_are_killed() {
-    let Some((runs, first)) = wanted("steps") else {
+fn try_all(mode: &str, case: fn(u64, &'static str) -> Result<(), String>) {
+    let Some((runs, first)) = wanted(mode) else {
         return;
     };
-    let failed = all(runs, first, steps::case);
+    let failed = all(runs, first, case);
     assert!(
         failed.is_empty(),
-        "seeds that failed: {failed:?}; again: ci/torture follow --mode steps --runs 1 --seed {}",
+        "seeds that failed: {failed:?}; again: ci/torture follow --mode {mode} --runs 1 --seed {}",
         failed[0]
     );
+}
+
+#[test]
+fn random_transactions_arrive_by_single_commands_that_are_killed() {
+    try_all("steps", steps::case);
+}
+
+#[test]
+fn random_transactions_arrive_by_a_follow_whose_processes_are_killed() {
+    try_all("follow", whole::follow);
 }

@@ -65,7 +65,7 @@ fn play(this: &mut Run, log: &mut Vec<String>) -> Result<(), String> {
     result
 }
 
-fn must(out: &Output, what: &str) -> Result<(), String> {
+pub fn must(out: &Output, what: &str) -> Result<(), String> {
     if out.code == 0 {
         return Ok(());
     }
@@ -75,12 +75,12 @@ fn must(out: &Output, what: &str) -> Result<(), String> {
     ))
 }
 
-fn wait(milliseconds: usize) {
+pub fn wait(milliseconds: usize) {
     within(Duration::from_millis(milliseconds as u64), || false);
 }
 
 /// The same rows on both sides.
-fn fill_both(this: &mut Run) -> Result<(), String> {
+pub fn fill_both(this: &mut Run) -> Result<(), String> {
     let mut source = connect(&this.follow.pair.source());
     let mut target = connect(&this.follow.pair.target());
     for sql in load::first_rows(&this.schema, &mut this.dice, this.follow.plugin) {

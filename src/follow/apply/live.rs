@@ -7,6 +7,7 @@
 use super::assemble::Assembler;
 use super::engine::{Engine, Verdict};
 use super::files::SqlFiles;
+use super::group::Statements;
 use super::{Ended, Run};
 use crate::error::Result;
 use crate::follow::files::CdcDir;
@@ -25,15 +26,21 @@ impl Run<'_> {
     pub(super) fn live(&mut self, engine: &mut Engine, cdc: &CdcDir) -> Result<Ended> {
         log::info!("Catching-up from existing on-disk files");
         self.watch.set_mode("catchup")?;
+        // What the engine has prepared goes by the numbers of statements: a file that is read again must not
+        // give them to others.
+        let mut statements = Statements::default();
         loop {
             let mut files = SqlFiles::new(cdc, true);
             match files.first(engine.progress)? {
                 Some(input) => {
                     let endpos = self.endpos()?;
                     let mut assembler = Assembler::new(input, engine.progress, endpos);
+                    assembler.statements = std::mem::take(&mut statements);
                     if let Some(ended) = self.read(engine, &mut assembler, &mut files)? {
                         return Ok(ended);
                     }
+                    statements = assembler.statements;
+                    self.keepalive = None;
                     log::debug!("An SQL file was made anew, it is read again");
                 }
                 None => {

@@ -269,6 +269,8 @@ impl<'a> Run<'a> {
             }
             log::warn!("Lost the target, taking up again: {error}");
             drop(engine);
+            // It is read again in its place.
+            self.keepalive = None;
             (sessions, progress) = session::reopen(&self.link, &self.settings.origin, backend)?;
         }
     }
