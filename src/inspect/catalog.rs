@@ -51,6 +51,8 @@ pub struct SplitChoice {
     pub bytes: Option<u64>,
     /// What it is by default.
     pub default_bytes: u64,
+    /// Workers among which it is divided by default.
+    pub default_jobs: u32,
     /// Most parts of one table; `None`: as above, else no limit.
     pub max_parts: Option<u32>,
     /// No splits by ctid.
@@ -263,12 +265,18 @@ fn plan(catalog: &mut Catalog, source: &mut Source, split: &SplitChoice) -> Resu
     let options = PlanOptions {
         version: source.facts.version,
         part_bytes: catalog.split_bytes,
+        share_among: if split.bytes.is_none() {
+            split.default_jobs
+        } else {
+            0
+        },
         max_parts: u64::from(split.max_parts.unwrap_or(0)),
         skip_by_ctid: split.skip_ctid,
     };
     let client = &mut source.session.client;
     catalog.ledger.write(|tx| {
-        plan_all(tx, client, &options)?;
+        let planned = plan_all(tx, client, &options)?;
+        catalog.split_bytes = planned.part_bytes;
         tx.execute(
             "delete from s_part
               where table_oid in (select oid from s_table where persistence = 'u')",
