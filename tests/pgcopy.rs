@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::program::start_program;
 use crate::support::shops::{gated_shops, kill_all, shops};
-use crate::support::{PATIENCE, WorkDir};
+use crate::support::{PATIENCE, WorkDir, start};
 
 #[test]
 fn all_rows_arrive_and_the_schema_is_as_before_without_a_superuser() {
@@ -354,4 +354,56 @@ fn files_variables_and_the_command_line_are_read_in_their_order_and_doubt_is_an_
     let nowhere = format!("{target}_that_is_not_there");
     copy(&["-t", &nowhere, "--dry-run"]).exits(7);
     assert!(!work.path().exists());
+}
+
+#[test]
+fn pgcopydb_copies_rows_into_tables_with_keys_and_puts_back_what_a_killed_run_took_away() {
+    let pair = gated_shops();
+    let before = pair.target_schema();
+    let work = WorkDir::new();
+    let (source, target) = (
+        pair.from.uri_as(&pair.db, "app", ""),
+        pair.to.uri_as(&pair.db, "app", ""),
+    );
+    let dir = work.dir();
+    let words = |more: &[&str]| -> Vec<String> {
+        let all = [
+            "copy", "data", "--source", &source, "--target", &target, "--dir", &dir,
+        ];
+        let all = all.iter().chain(more).map(|word| (*word).to_owned());
+        all.collect()
+    };
+    let begin = |more: &[&str]| {
+        let all = words(more);
+        start(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    begin(&["--constraints", "drop", "--drop-if-exists"])
+        .wait()
+        .exits(1)
+        .says(&["--drop-if-exists cannot be used with --constraints"]);
+    begin(&["--constraints", "replica"])
+        .wait()
+        .exits(3)
+        .says(&["may not set session_replication_role"]);
+    let gate = pair.gate();
+    let mut run = begin(&["--constraints", "auto"]);
+    pair.wait_for_gate(&run);
+    kill_all(&run);
+    run.wait_within(PATIENCE);
+    drop(gate);
+    assert_eq!(pair.keys(), 0);
+    let restore = ["restore", "constraints", "--target", &target, "--dir", &dir];
+    crate::support::run(&[&restore[..], &["--dry-run"]].concat())
+        .exits(0)
+        .says(&["add constraint"]);
+    let out = crate::support::run(&restore);
+    assert!(out.code == 0 || out.code == 10, "{}", out.stderr);
+    assert_eq!(pair.keys(), 21);
+    let json = begin(&["--constraints", "drop", "--restart", "--json"])
+        .wait()
+        .exits(0);
+    let summary: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(summary["keys"]["valid"], 21);
+    assert_eq!(before, pair.target_schema());
+    pair.assert_equal();
 }

@@ -22,6 +22,8 @@ pub(super) use globals::{Globals, LogFormat, LogLevel};
 pub(super) use list::{DirArgs, ListCommand};
 pub(super) use steps::{StepArgs, StepCommand, StepRun};
 
+use crate::datacopy::ModeChoice;
+use crate::fkey::discover::Mode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Top commands that exist and cannot be used yet.
@@ -148,6 +150,31 @@ pub(super) enum ShellArg {
     Zsh,
     /// Fish.
     Fish,
+}
+
+/// How keys and triggers are handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ModeArg {
+    /// The first that works.
+    Auto,
+    /// The server is told not to check them.
+    Replica,
+    /// Removed and put back.
+    Drop,
+    /// They stay and check each row.
+    Keep,
+}
+
+impl ModeArg {
+    /// What was meant.
+    pub(super) fn choice(self) -> ModeChoice {
+        match self {
+            Self::Auto => ModeChoice::Auto,
+            Self::Replica => ModeChoice::Only(Mode::Replica),
+            Self::Drop => ModeChoice::Only(Mode::Drop),
+            Self::Keep => ModeChoice::Only(Mode::Keep),
+        }
+    }
 }
 
 /// Arguments of `completions`.

@@ -4,8 +4,8 @@
 //! Runs in the main program before any work. The options themselves are declared once, for `clone`; a
 //! command here gets copies of those that it takes, so that all others are unknown to it.
 
-use super::HELP_TEMPLATE;
 use super::clone::CloneArgs;
+use super::{HELP_TEMPLATE, ModeArg};
 use crate::clone::Goal;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
@@ -21,6 +21,8 @@ pub(in crate::cli) enum StepRun {
     Snapshot,
     /// The list of an archive.
     ParseList,
+    /// What a copy of rows alone has taken away.
+    Constraints,
 }
 
 /// A command and its options, long names without dashes.
@@ -40,7 +42,7 @@ pub(in crate::cli) struct StepCommand {
 }
 
 /// All of them.
-const COMMANDS: [StepCommand; 17] = [
+const COMMANDS: [StepCommand; 18] = [
     StepCommand {
         group: "",
         name: "snapshot",
@@ -356,6 +358,15 @@ const COMMANDS: [StepCommand; 17] = [
     },
     StepCommand {
         group: "restore",
+        name: "constraints",
+        about: "Put back foreign keys and triggers that copy data --constraints took away",
+        run: StepRun::Constraints,
+        needs: &["target"],
+        takes: &["dir", "index-jobs", "dry-run"],
+        hidden: &[],
+    },
+    StepCommand {
+        group: "restore",
         name: "parse-list",
         about: "Print the list of the dumped schema as it would be restored",
         run: StepRun::ParseList,
@@ -372,6 +383,9 @@ const COMMANDS: [StepCommand; 17] = [
     },
 ];
 
+/// The option of `copy data` that `clone` has not.
+const CONSTRAINTS: &str = "constraints";
+
 /// Groups that hold nothing else, with their one line.
 const GROUPS: [(&str, &str); 2] = [
     ("dump", "Dump the schema or the roles of the source"),
@@ -387,6 +401,10 @@ pub(in crate::cli) struct StepArgs {
     pub(in crate::cli) args: Box<CloneArgs>,
     /// The file of `restore parse-list`.
     pub(in crate::cli) file: Option<PathBuf>,
+    /// `copy data --constraints`: rows alone, into tables with keys.
+    pub(in crate::cli) constraints: Option<ModeArg>,
+    /// Options that were typed, long names without dashes.
+    pub(in crate::cli) typed: Vec<String>,
     /// Options that have no effect, with their dashes.
     pub(in crate::cli) without_effect: Vec<String>,
 }
@@ -436,6 +454,10 @@ impl StepCommand {
         }
     }
 
+    fn takes_constraints(&self) -> bool {
+        self.run == StepRun::Goal(Goal::CopyData)
+    }
+
     fn command(&self) -> Command {
         let all = Alone::command_of_options();
         let mut command = Command::new(self.name)
@@ -444,6 +466,14 @@ impl StepCommand {
             .args(all.get_arguments().filter_map(|arg| self.option(arg)));
         if self.group == "restore" {
             command = with_letters_of_restore(command);
+        }
+        if self.takes_constraints() {
+            let mode = Arg::new(CONSTRAINTS)
+                .long(CONSTRAINTS)
+                .value_name("MODE")
+                .help("Replace the rows of tables that have foreign keys, which are handled so")
+                .value_parser(clap::value_parser!(ModeArg));
+            command = command.arg(mode);
         }
         if self.run == StepRun::ParseList {
             let file = Arg::new("file")
@@ -499,11 +529,16 @@ pub(in crate::cli) fn typed(matches: &ArgMatches) -> Result<Option<StepArgs>, cl
         return Ok(None);
     };
     let mut without_effect = Vec::new();
+    let mut names = Vec::new();
     let mut words: Vec<OsString> = Vec::new();
     for arg in command.command().get_arguments() {
         let Some(long) = arg.get_long() else { continue };
         let id = arg.get_id().as_str();
         if given.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        names.push(long.to_owned());
+        if id == CONSTRAINTS {
             continue;
         }
         if command.hidden.contains(&long) {
@@ -524,11 +559,17 @@ pub(in crate::cli) fn typed(matches: &ArgMatches) -> Result<Option<StepArgs>, cl
         StepRun::ParseList => given.get_one::<PathBuf>("file").cloned(),
         _ => None,
     };
+    let constraints = command
+        .takes_constraints()
+        .then(|| given.get_one::<ModeArg>(CONSTRAINTS).copied())
+        .flatten();
     let args = Alone::try_parse_from(words)?.args;
     Ok(Some(StepArgs {
         command,
         args: Box::new(args),
         file,
+        constraints,
+        typed: names,
         without_effect,
     }))
 }

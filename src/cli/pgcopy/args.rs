@@ -2,7 +2,7 @@
 //!
 //! Runs in the main program before any work. Reads nothing but the arguments it is given.
 
-use super::super::args::value;
+use super::super::args::{ModeArg, value};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -111,19 +111,6 @@ pub(super) struct SelectArgs {
     /// Count rows on the source instead of estimating them
     #[arg(long)]
     pub(super) exact_rows: bool,
-}
-
-/// How keys and triggers are handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum ModeArg {
-    /// The first that works.
-    Auto,
-    /// The server is told not to check them.
-    Replica,
-    /// Removed and put back.
-    Drop,
-    /// They stay and check each row.
-    Keep,
 }
 
 /// How progress is shown.

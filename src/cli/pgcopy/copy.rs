@@ -23,7 +23,7 @@ pub(super) fn run(args: &CopyArgs, call: &Call<'_>) -> Result<ExitCode> {
     if args.dry_run {
         return Ok(ended(dry_run(&settings, call)));
     }
-    settings.presentation = face::present(settings.presentation.show, call, log);
+    settings.presentation = face::present(settings.presentation.show, call.environment, log);
     let stream =
         (settings.presentation.show == Show::Json).then(|| face::stream(&settings.presentation));
     if let Some(stream) = &stream {
@@ -106,7 +106,10 @@ fn consent(plan: &DataPlan, yes: bool) -> Result<()> {
 }
 
 /// Writes `summary.json`.
-fn write_summary(settings: &CopySettings, error: Option<&Error>) -> Result<Summary> {
+pub(in crate::cli) fn write_summary(
+    settings: &CopySettings,
+    error: Option<&Error>,
+) -> Result<Summary> {
     let layout = Layout::new(settings.dir.clone());
     let ledger = Ledger::open_read_only(&layout.ledger())?;
     let summary = Summary::read(&ledger)?;
@@ -118,7 +121,7 @@ fn write_summary(settings: &CopySettings, error: Option<&Error>) -> Result<Summa
     Ok(summary)
 }
 
-fn print_summary(settings: &CopySettings, summary: &Summary) -> Result<()> {
+pub(in crate::cli) fn print_summary(settings: &CopySettings, summary: &Summary) -> Result<()> {
     output::to_stdout(&copied::summary_text(summary))?;
     // The screen has shown no log lines.
     if settings.presentation.show == Show::Interactive

@@ -2,7 +2,7 @@
 //!
 //! `draw` runs in the progress process, the rest in the main program.
 
-use super::Call;
+use super::super::environment::Environment;
 use crate::datacopy::{Drawing, Face, Presentation, Show};
 use crate::error::Result;
 use crate::report::rows::events::Stream;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The face of the program.
-pub(super) const FACE: Face = Face { draw, leave };
+pub(in crate::cli) const FACE: Face = Face { draw, leave };
 
 fn draw(drawing: &Drawing, nap: &dyn Fn(Duration) -> Result<()>) -> Result<()> {
     let canvas = Canvas {
@@ -53,8 +53,12 @@ pub(super) fn stream(presentation: &Presentation) -> Stream {
 }
 
 /// What was asked for, or log lines where the terminal cannot show it.
-pub(super) fn present(show: Show, call: &Call<'_>, log: Option<PathBuf>) -> Presentation {
-    let term = call.environment.get("TERM").unwrap_or_default();
+pub(in crate::cli) fn present(
+    show: Show,
+    environment: &Environment,
+    log: Option<PathBuf>,
+) -> Presentation {
+    let term = environment.get("TERM").unwrap_or_default();
     let wants_terminal = matches!(show, Show::Progress | Show::Interactive);
     let show = match terminal::obstacle(&term) {
         Some(why) if wants_terminal => {
@@ -63,8 +67,7 @@ pub(super) fn present(show: Show, call: &Call<'_>, log: Option<PathBuf>) -> Pres
         }
         _ => show,
     };
-    let no_colour = call
-        .environment
+    let no_colour = environment
         .get("NO_COLOR")
         .is_some_and(|value| !value.is_empty());
     Presentation {

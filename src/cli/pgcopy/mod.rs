@@ -18,6 +18,10 @@ use super::environment::Environment;
 use super::{cmdline, log_settings, output, usage};
 use crate::error::{Error, Result};
 use crate::logging;
+pub(super) use copy::{print_summary, write_summary};
+pub(super) use face::{FACE, present};
+pub(super) use resolve::folder_of_dirs;
+
 use args::{Command, Root};
 use clap::FromArgMatches;
 use clap::error::ErrorKind;

@@ -2,15 +2,15 @@
 //!
 //! Runs in the main program. The target loses its rows, so doubt about it is an error.
 
+use super::super::args::ModeArg;
 use super::super::environment::Environment;
-use super::args::{CopyArgs, ModeArg, OutputArg, RestoreArgs, SelectArgs, SourceArgs, TargetArgs};
+use super::args::{CopyArgs, OutputArg, RestoreArgs, SelectArgs, SourceArgs, TargetArgs};
 use super::config::ConfigFile;
 use crate::conninfo::ConnInfo;
 use crate::datacopy::{
     Choice, CopySettings, End, ModeChoice, Pattern, Presentation, Show, Switches,
 };
 use crate::error::{Context, Error, Result};
-use crate::fkey::discover::Mode;
 use crate::workdir::Intent;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -62,12 +62,7 @@ pub(super) fn copy(args: &CopyArgs, around: &Around<'_>) -> Result<CopySettings>
         intent,
         jobs: args.parallel.unwrap_or(JOBS_DEFAULT),
         choice: choice(&args.select)?,
-        mode: match args.constraints {
-            None | Some(ModeArg::Auto) => ModeChoice::Auto,
-            Some(ModeArg::Replica) => ModeChoice::Only(Mode::Replica),
-            Some(ModeArg::Drop) => ModeChoice::Only(Mode::Drop),
-            Some(ModeArg::Keep) => ModeChoice::Only(Mode::Keep),
-        },
+        mode: args.constraints.unwrap_or(ModeArg::Auto).choice(),
         insert: args
             .insert
             .then(|| args.batch_size.unwrap_or(BATCH_DEFAULT)),
@@ -310,7 +305,7 @@ pub(super) fn dir(
 }
 
 /// Where work directories are made that nobody names.
-fn folder_of_dirs(environment: &Environment) -> Option<PathBuf> {
+pub(in crate::cli) fn folder_of_dirs(environment: &Environment) -> Option<PathBuf> {
     let set = |name| environment.get_os(name).filter(|value| !value.is_empty());
     let base = set("XDG_STATE_HOME")
         .map(PathBuf::from)

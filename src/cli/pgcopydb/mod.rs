@@ -7,6 +7,7 @@ pub(super) mod clone;
 pub(super) mod compare;
 pub(super) mod completions;
 pub(super) mod config;
+mod constraints;
 pub(super) mod cutover;
 pub(super) mod follow;
 pub(super) mod help;

@@ -7,6 +7,7 @@ use super::super::args::{StepArgs, StepRun};
 use super::super::resolve::{self, Resolved, Surroundings};
 use super::super::{Call, CloneSettings, announce, output};
 use super::clone::workers;
+use super::constraints;
 use crate::catalog::Ledger;
 use crate::clone::{SnapshotSettings, hold_snapshot, list_archive, parse_list};
 use crate::error::{Error, Result};
@@ -46,7 +47,11 @@ pub(in crate::cli) fn run(step: &StepArgs, call: &Call<'_>) -> Result<()> {
     for choice in choices {
         log::debug!("Option {choice}");
     }
+    if let Some(mode) = step.constraints {
+        return constraints::copy(step, mode, &settings, call);
+    }
     match step.command.run {
+        StepRun::Constraints => constraints::restore(&settings, call),
         StepRun::Snapshot => snapshot(&settings, call),
         StepRun::ParseList => {
             let env = |name: &str| call.environment.get(name);

@@ -106,6 +106,7 @@ fn resolve(
         Some(StepRun::Goal(goal)) => goal,
         // The list of an archive is that of both sections.
         Some(StepRun::ParseList) => Goal::RestoreSchema,
+        Some(StepRun::Constraints) => Goal::CopyTableData,
         Some(StepRun::Snapshot) | None => Goal::Clone,
     };
     let is_snapshot = command.is_some_and(|command| command.run == StepRun::Snapshot);
