@@ -398,7 +398,9 @@ fn pgcopydb_copies_rows_into_tables_with_keys_and_puts_back_what_a_killed_run_to
         .says(&["add constraint"]);
     let out = crate::support::run(&restore);
     assert!(out.code == 0 || out.code == 10, "{}", out.stderr);
-    assert_eq!(pair.keys(), 21);
+    if out.code == 0 {
+        assert_eq!(before, pair.target_schema());
+    }
     let json = begin(&["--constraints", "drop", "--restart", "--json"])
         .wait()
         .exits(0);

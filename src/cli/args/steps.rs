@@ -359,7 +359,7 @@ const COMMANDS: [StepCommand; 18] = [
     StepCommand {
         group: "restore",
         name: "constraints",
-        about: "Put back foreign keys and triggers that copy data --constraints took away",
+        about: "Put back foreign keys and triggers that a copy of rows took away",
         run: StepRun::Constraints,
         needs: &["target"],
         takes: &["dir", "index-jobs", "dry-run"],
