@@ -25,6 +25,7 @@ mod follow_loss;
 mod follow_ops;
 mod follow_random;
 mod follow_receive;
+mod follow_seam;
 mod follow_setup;
 mod held;
 mod list;

@@ -230,7 +230,7 @@ impl CdcSetup {
                 .and_then(|()| {
                     transaction.execute_batch(
                         "delete from cdc_setup; delete from sentinel; delete from cdc_status;
-                         delete from cdc_source; delete from cdc_sample",
+                         delete from cdc_source; delete from cdc_sample; delete from cdc_start",
                     )
                 })
                 .map_err(|error| failed_write(&error))

@@ -16,10 +16,11 @@ mod writers;
 pub use drain::Proof;
 pub use late::Late;
 
-use crate::catalog::{CdcSetup, Ledger, Sentinel};
+use crate::catalog::{CdcSetup, Ledger, Sentinel, TableStarts};
 use crate::compare::{self, CompareSettings};
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Error, Kind, Result};
+use crate::follow::apply::early_endpos;
 use crate::follow::files::{CdcDir, SlotFile};
 use crate::follow::{endpos, setup, source};
 use crate::logging;
@@ -318,6 +319,10 @@ impl<'a> Run<'a> {
                 "endpos {endpos} lies behind where the source is, {current}"
             ))
             .hint("Leave --endpos out: the cutover then takes what the source has committed."));
+        }
+        let copied = TableStarts::read(self.ledger.connection())?.last();
+        if endpos < copied {
+            return Err(early_endpos(endpos, copied));
         }
         let progress = self.progress()?;
         if endpos < progress && self.settings.endpos.is_some() {

@@ -77,6 +77,11 @@ impl SourceTables {
         self.by_schema.get(schema)?.get(name)
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &SourceTable> {
+        self.by_schema.values().flat_map(HashMap::values)
+    }
+
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.by_schema.is_empty()

@@ -45,3 +45,9 @@ create table if not exists cdc_sample (
     received_lsn  text not null,
     applied_lsn   text not null
 );
+
+-- Runs that copied with a snapshot of their own, later than that of the slot: what it shows ends there.
+create table if not exists cdc_start (
+    run_id        integer primary key,
+    lsn           text not null
+);

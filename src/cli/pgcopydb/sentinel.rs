@@ -9,8 +9,9 @@ use super::super::args::stream::{
 use super::super::resolve::follow as resolve;
 use super::super::{Call, output};
 use crate::catalog::sentinel::no_sentinel;
-use crate::catalog::{CdcSetup, CdcStatus, Ledger, Sentinel};
+use crate::catalog::{CdcSetup, CdcStatus, Ledger, Sentinel, TableStarts};
 use crate::error::{Error, Result};
+use crate::follow::apply::early_endpos;
 use crate::follow::endpos;
 use crate::units::Lsn;
 use std::fmt::Write;
@@ -188,6 +189,10 @@ fn set_endpos(args: &SetEndposArgs, call: &Call<'_>) -> Result<()> {
         log::info!("Fetched endpos {lsn} from source database");
         lsn
     };
+    let copied = TableStarts::read(ledger.connection())?.last();
+    if lsn.is_set() && lsn < copied {
+        return Err(early_endpos(lsn, copied));
+    }
     if lsn.is_set() && lsn < row.replay_lsn {
         log::warn!(
             "endpos {lsn} lies behind replay_lsn {}: what is applied stays applied",

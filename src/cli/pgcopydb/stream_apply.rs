@@ -6,7 +6,7 @@ use super::super::args::stream_apply::{ApplyArgs, CatchupArgs, TransformArgs};
 use super::super::resolve::follow::{self as resolve, NAME_DEFAULT, Place};
 use super::super::{Call, announce};
 use super::stream::{check_recorded, heed_signals};
-use crate::catalog::{CdcSetup, Ledger};
+use crate::catalog::{CdcSetup, Ledger, Sentinel, TableStarts};
 use crate::error::{Error, Result};
 use crate::follow::apply::{self, Applied, ApplySettings, Ended};
 use crate::follow::slot;
@@ -87,6 +87,24 @@ pub(in crate::cli) fn run_transform(args: &TransformArgs, call: &Call<'_>) -> Re
     Ok(())
 }
 
+/// A file alone does not tell which of its changes the copy of a table has shown already.
+fn refuse_before_the_seam(place: &Place) -> Result<()> {
+    let ledger = place.layout.ledger();
+    if !ledger.exists() {
+        return Ok(());
+    }
+    let ledger = Ledger::open_read_only(&ledger)?;
+    let last = TableStarts::read(ledger.connection())?.last();
+    let applied = Sentinel::read(ledger.connection())?.map_or(Lsn::UNSET, |row| row.replay_lsn);
+    if applied >= last {
+        return Ok(());
+    }
+    Err(Error::bad_state(format!(
+        "the base copy was resumed: up to {last}, only changes that it has not shown may be applied"
+    ))
+    .hint("Use pgcopydb follow or pgcopydb stream catchup, which leave the others out."))
+}
+
 /// Runs `stream apply`.
 pub(in crate::cli) fn run_apply(args: &ApplyArgs, call: &Call<'_>) -> Result<()> {
     let place = resolve::place(args.place.dir.as_ref(), call.environment)?;
@@ -102,6 +120,7 @@ pub(in crate::cli) fn run_apply(args: &ApplyArgs, call: &Call<'_>) -> Result<()>
         );
     }
     let target = resolve::target_of(&args.target, call.environment)?;
+    refuse_before_the_seam(&place)?;
     announce();
     let recorded = place.cdc.read_origin()?;
     let settings = ApplySettings {

@@ -9,9 +9,11 @@ use super::group::{Change, Group, Part, Placed, Statement, Statements, Txn};
 use super::input::{Got, Input};
 use super::line::{Meta, SqlLine};
 use super::recognize;
+use super::seam::Seam;
 use crate::error::{Context, Error, Result};
 use crate::units::Lsn;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Most source transactions of a group.
@@ -50,6 +52,8 @@ struct Open {
     skip: bool,
     /// Its begin was not seen: it stands in an earlier file.
     tail: bool,
+    /// Where it ends, as far as the seam needs to know; none: behind it.
+    end: Option<Lsn>,
 }
 
 /// Makes groups of lines.
@@ -69,10 +73,15 @@ pub(super) struct Assembler {
     /// What is given out before the next line is read.
     queue: VecDeque<Event>,
     pub(super) skipped: u64,
+    seam: Option<Rc<Seam>>,
 }
 
 impl Assembler {
-    pub(super) fn new(input: Input, progress: Lsn, endpos: Lsn) -> Self {
+    pub(super) fn new(
+        input: Input,
+        (progress, endpos): (Lsn, Lsn),
+        seam: Option<Rc<Seam>>,
+    ) -> Self {
         let group = Group {
             file: input.name.clone(),
             ..Group::default()
@@ -90,6 +99,7 @@ impl Assembler {
             switch: None,
             queue: VecDeque::new(),
             skipped: 0,
+            seam,
         }
     }
 
@@ -215,7 +225,13 @@ impl Assembler {
             Some(SqlLine::Truncate(text)) => {
                 let truncate = recognize::truncate(text)
                     .ok_or_else(|| Error::bad_state("it is no TRUNCATE that can be read"))?;
-                self.change(Change::Truncate(truncate));
+                let left = match self.seam_and_end() {
+                    Some((seam, end)) => seam.truncate(truncate, end),
+                    None => Some(truncate),
+                };
+                if let Some(left) = left {
+                    self.change(Change::Truncate(left));
+                }
             }
             Some(SqlLine::Refresh(text)) => {
                 let view = recognize::refresh(text)
@@ -223,7 +239,7 @@ impl Assembler {
                 self.change(Change::Refresh(view));
             }
             Some(SqlLine::Conflict(what)) => self.change(Change::Impossible(what.to_owned())),
-            Some(SqlLine::Begin(meta)) => self.begin(&meta),
+            Some(SqlLine::Begin(meta)) => self.begin(&meta)?,
             Some(SqlLine::Commit(meta)) => self.commit(meta)?,
             Some(SqlLine::Rollback) => self.drop_open(),
             Some(SqlLine::Keepalive(meta)) => self.keepalive(meta),
@@ -261,22 +277,49 @@ impl Assembler {
         self.queue.push_back(Event::Stop(text));
     }
 
-    fn begin(&mut self, meta: &Meta) {
+    fn begin(&mut self, meta: &Meta) -> Result<()> {
         // The copy of a transaction that was not received whole is void, whether that was said or not.
         self.drop_open();
         let endpos = self.endpos;
         // Ends follow each other: what begins behind the endpos, and all that comes after, ends there.
         if endpos.is_set() && (endpos <= meta.lsn || meta.end.is_some_and(|end| end > endpos)) {
-            return self.stop(&format!("BEGIN {}", meta.lsn));
+            self.stop(&format!("BEGIN {}", meta.lsn));
+            return Ok(());
         }
-        let skip = meta.end.is_some_and(|end| end <= self.progress);
+        let end = match (&self.seam, meta.end) {
+            (Some(seam), None) => seam.end_of(meta.xid, meta.lsn)?,
+            (_, end) => end,
+        };
+        let skip = end.is_some_and(|end| end <= self.progress);
         self.open = Some(Open {
             xid: meta.xid,
             first_change: self.group.changes.len(),
             streamed: false,
             skip,
             tail: false,
+            end,
         });
+        Ok(())
+    }
+
+    /// The seam and the end of the open transaction, where that may lie before it.
+    fn seam_and_end(&self) -> Option<(Rc<Seam>, Lsn)> {
+        let end = self.open.as_ref()?.end?;
+        Some((Rc::clone(self.seam.as_ref()?), end))
+    }
+
+    /// Whether the table's copy shows what this statement did.
+    fn is_copied(&self, statement: usize) -> Result<bool> {
+        let Some((seam, end)) = self.seam_and_end() else {
+            return Ok(false);
+        };
+        match self.statements.get(statement) {
+            Some(Statement::Shape(shape)) => seam.drops(&shape.table, end),
+            _ => Err(Error::bad_state(
+                "which table a statement changes cannot be told, and tables were copied from several snapshots",
+            )
+            .hint("Transform can make the SQL file again from its JSON file.")),
+        }
     }
 
     /// The open transaction; one whose begin was not seen, where there is none.
@@ -288,6 +331,7 @@ impl Assembler {
             streamed: false,
             skip: false,
             tail: true,
+            end: None,
         })
     }
 
@@ -296,6 +340,9 @@ impl Assembler {
             return Ok(());
         }
         let (statement, rows) = self.statements.named(hash)?;
+        if self.is_copied(statement)? {
+            return Ok(());
+        }
         let first = self.group.values.count();
         let count = self.group.values.add(values)?;
         if let Some(Statement::Shape(shape)) = self.statements.get(statement)

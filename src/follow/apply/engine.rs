@@ -191,6 +191,11 @@ impl Engine {
             (false, true) => &["BEGIN", "SAVEPOINT part"],
             (true, _) => &["RELEASE SAVEPOINT part", "SAVEPOINT part"],
         };
+        // Without a transaction id the origin would stay where it is.
+        let words = match words {
+            ["BEGIN"] if group.changes.is_empty() => &["BEGIN", "select pg_catalog.txid_current()"],
+            words => words,
+        };
         for word in words {
             self.word(&mut head, word);
         }

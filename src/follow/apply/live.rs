@@ -34,7 +34,8 @@ impl Run<'_> {
             match files.first(engine.progress)? {
                 Some(input) => {
                     let endpos = self.endpos()?;
-                    let mut assembler = Assembler::new(input, engine.progress, endpos);
+                    let mut assembler =
+                        Assembler::new(input, (engine.progress, endpos), self.seam(engine)?);
                     assembler.statements = std::mem::take(&mut statements);
                     if let Some(ended) = self.read(engine, &mut assembler, &mut files)? {
                         return Ok(ended);

@@ -24,6 +24,7 @@ mod recognize;
 mod redo;
 mod registry;
 mod render;
+mod seam;
 mod session;
 mod target;
 mod values;
@@ -40,6 +41,7 @@ use crate::error::{Error, Kind, Result};
 use crate::logging;
 use crate::pg::retry::{RECONNECT_BUDGET, Retry, policy};
 use crate::pg::{Link, application_name, endpoint};
+use crate::sys::clock;
 use crate::units::{Lsn, Side};
 use crate::wire::stop_requested;
 use assemble::{Assembler, Event};
@@ -47,14 +49,18 @@ use engine::{Engine, Verdict};
 use files::SqlFiles;
 use input::Input;
 use line::Meta;
+use seam::Seam;
 use session::Sessions;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use watch::Watch;
 
 /// How long a pipe is waited for before other things are looked at.
 const IDLE_MS: u16 = 100;
+/// Time between two looks whether enough is received.
+const WAIT_FOR_SEAM: Duration = Duration::from_millis(200);
 /// Time between two transactions that only move the origin on.
 const ADVANCE_EVERY: Duration = Duration::from_secs(10);
 /// How often the connection may be lost without any progress in between.
@@ -137,6 +143,15 @@ struct Run<'a> {
     advanced: Option<Instant>,
     /// How long the end of a growing file is left alone.
     nap: Duration,
+}
+
+/// The error for an end before the last copy ends.
+pub fn early_endpos(endpos: Lsn, last: Lsn) -> Error {
+    Error::bad_state(format!(
+        "endpos {endpos} lies before {last}, up to where tables were copied"
+    ))
+    .detail("The base copy was resumed: before that position the target is in no state that the source ever had.")
+    .hint(format!("Set an endpos of {last} or later."))
 }
 
 /// The target, if it answers.
@@ -287,6 +302,7 @@ impl<'a> Run<'a> {
         self.watch.publish(progress)?;
         if ended == Ended::Drained {
             let endpos = self.endpos()?;
+            self.refuse_early_endpos(endpos)?;
             if matches!(self.what, What::Live | What::Folder) {
                 missing::refuse_missing(&self.settings.cdc, progress, endpos)?;
             }
@@ -303,6 +319,41 @@ impl<'a> Run<'a> {
             progress,
             figures: self.figures,
         })
+    }
+
+    /// What the copies of tables show of changes to come. Waits until all that ends before the end of the last
+    /// copy is received: what is not in the transaction index then ends behind it.
+    fn seam(&self, engine: &Engine) -> Result<Option<Rc<Seam>>> {
+        let starts = self.watch.starts()?;
+        let last = starts.last();
+        if engine.progress >= last {
+            return Ok(None);
+        }
+        loop {
+            self.refuse_early_endpos(self.endpos()?)?;
+            let received = self.watch.status()?.received_through;
+            if received >= last {
+                break;
+            }
+            if !matches!(self.what, What::Live) || stop_requested() {
+                return Err(Error::bad_state(format!(
+                    "tables were copied up to {last}, and changes are received up to {received} only"
+                ))
+                .hint("Receive changes first: pgcopydb stream receive, or pgcopydb follow."));
+            }
+            clock::nap(WAIT_FOR_SEAM);
+        }
+        let tables = SourceTables::load(self.settings.cdc.top())?;
+        Seam::open(starts, &tables, &self.settings.cdc, engine.progress)
+    }
+
+    /// Before the last copy ends, the target is in no state that the source ever had.
+    fn refuse_early_endpos(&self, endpos: Lsn) -> Result<()> {
+        let last = self.watch.starts()?.last();
+        if !endpos.is_set() || endpos >= last {
+            return Ok(());
+        }
+        Err(early_endpos(endpos, last))
     }
 
     fn endpos(&self) -> Result<Lsn> {
@@ -337,7 +388,7 @@ impl<'a> Run<'a> {
             log::info!("There is no SQL file to apply yet");
             return Ok(Ended::EndOfInput);
         };
-        let mut assembler = Assembler::new(input, engine.progress, endpos);
+        let mut assembler = Assembler::new(input, (engine.progress, endpos), self.seam(engine)?);
         self.read(engine, &mut assembler, &mut files)
             .map(|ended| ended.unwrap_or(Ended::EndOfInput))
     }

@@ -5,7 +5,7 @@
 
 use super::session::Sessions;
 use crate::catalog::sentinel::{Position, advance};
-use crate::catalog::{CdcStatus, Ledger, Sentinel};
+use crate::catalog::{CdcStatus, Ledger, Sentinel, TableStarts};
 use crate::error::Result;
 use crate::sys::clock::nap;
 use crate::units::Lsn;
@@ -72,6 +72,14 @@ impl Watch {
         match &self.ledger {
             None => Ok(CdcStatus::default()),
             Some(ledger) => CdcStatus::read(ledger.connection()),
+        }
+    }
+
+    /// Where the copies of tables end.
+    pub(super) fn starts(&self) -> Result<TableStarts> {
+        match &self.ledger {
+            None => Ok(TableStarts::default()),
+            Some(ledger) => TableStarts::read(ledger.connection()),
         }
     }
 
