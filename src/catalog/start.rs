@@ -84,8 +84,8 @@ impl TableStarts {
     }
 
     /// Those of a list, for tests and for what is put together elsewhere.
-    pub fn of_list(list: impl IntoIterator<Item = ((String, String), Lsn)>) -> Self {
-        let by_table: HashMap<_, _> = list.into_iter().collect();
+    pub fn of_list(tables: impl IntoIterator<Item = ((String, String), Lsn)>) -> Self {
+        let by_table: HashMap<_, _> = tables.into_iter().collect();
         let last = by_table.values().copied().max().unwrap_or_default();
         Self { by_table, last }
     }
