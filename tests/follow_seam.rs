@@ -2,7 +2,6 @@
 
 use crate::follow_apply::{assert_same_rows, catchup, ready};
 use crate::support::follow::{Follow, PLUGINS};
-use rusqlite::Connection;
 
 const SCHEMA: &str = "create table early (id int primary key, v text);
     create table late (id int primary key, v text);
@@ -27,8 +26,10 @@ fn copy(follow: &Follow, table: &str, run: i64) {
             .in_target(&format!("insert into {table} values {rows}"));
     }
     let lsn = position(follow);
-    let ledger = Connection::open(follow.work.path().join("schema/source.db")).unwrap();
+    let ledger = pgcopydb::catalog::Ledger::open(&follow.work.path().join("schema/source.db"));
     ledger
+        .unwrap()
+        .connection()
         .execute_batch(&format!(
             "insert into s_table (oid, nspname, relname, qname, relkind, amname, persistence, filenode, relpages, bytes, main_bytes, reltuples)
                  values ({run}, 'public', '{table}', '{table}', 'r', 'heap', 'p', 0, 0, 0, 0, 0);
