@@ -4,6 +4,7 @@
 use nix::sys::signal::Signal;
 
 use crate::support::program::{lives, signal, start_program, start_program_with};
+use crate::support::servers::lonely_pair;
 use crate::support::shops::{gated_shops, kill_all, shops};
 use crate::support::{PATIENCE, Pair, Running, WorkDir, within};
 
@@ -186,4 +187,42 @@ fn an_unfinished_run_with_nothing_to_put_back_is_settled_by_restore_constraints(
     start_program("pgcopy", &["restore-constraints", "--dir", &work.dir()])
         .wait()
         .exits(1);
+}
+
+#[test]
+fn an_unlogged_table_that_a_crash_of_the_target_emptied_is_no_finished_one() {
+    let pair = lonely_pair();
+    let tables = "create unlogged table fast (id integer primary key, t text);
+        create table gated (id integer primary key, t text);";
+    for cluster in [pair.from, pair.to] {
+        cluster.sql(&pair.db, tables);
+    }
+    pair.in_source(
+        "insert into fast select i, repeat('x', 100) from generate_series(1, 5000) i;
+         insert into gated select i, repeat('y', 100) from generate_series(1, 9000) i",
+    );
+    pair.in_target(
+        "create function gate(i integer) returns boolean language plpgsql immutable as
+             'begin perform pg_catalog.pg_advisory_xact_lock_shared(42); return true; end';
+         alter table gated add check (gate(id))",
+    );
+    let work = WorkDir::new();
+    let (source, target, dir) = (pair.source(), pair.target(), work.dir());
+    let copy = |more: &[&str]| {
+        let all = ["copy", "-s", &source, "-t", &target, "--dir", &dir, "--yes"];
+        start_program("pgcopy", &[&all[..], more].concat())
+    };
+    let gate = pair.gate();
+    let run = copy(&[]);
+    pair.wait_for_gate(&run);
+    assert!(within(PATIENCE, || run.said().contains("COPY public.fast")));
+    pair.to.stop_immediate();
+    drop(gate);
+    pair.to.start_again();
+    run.wait()
+        .exits(7)
+        .says(&["unlogged tables lost their rows", "public.fast"]);
+    copy(&["--resume"]).wait().exits(0);
+    assert_eq!(pair.in_target("select count(*) from fast"), "5000");
+    assert_eq!(pair.in_target("select count(*) from gated"), "9000");
 }

@@ -44,6 +44,9 @@ done
 pgc_psql source db -f "$ROOT/tests/data/datacopy-rows.sql" >/dev/null || exit 1
 source=$(pgc_uri source db app) target=$(pgc_uri target db app)
 
+# small enough for some tables to come in parts
+copy=(copy --source "$source" --yes --split-tables-larger-than 100kB)
+
 schema_now() {
     pg_dump -s -d "$(pgc_uri target db)" | grep -v 'restrict '
     pgc_psql target db -At -c "select c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid), c.convalidated, c.conislocal,
@@ -122,7 +125,7 @@ copy_until_done() { # ARGUMENTS
     while :; do
         [ $((++tries)) -le $MOST_TRIES ] || { problem="not done after $MOST_TRIES tries"; return; }
         story+="; copy ${how[*]}"
-        start "$dir.$started.log" copy --source "$source" --yes "${how[@]}"
+        start "$dir.$started.log" "${copy[@]}" "${how[@]}"
         perhaps_disturb
         wait_top
         story+=", exit $rc"
@@ -136,7 +139,7 @@ one_run() {
     local tries=0
     dir=$work/$1 story= problem=
     spoil
-    start "$dir.$started.log" copy --source "$source" --yes
+    start "$dir.$started.log" "${copy[@]}"
     disturb
     wait_top
     story="killed $victim, exit $rc"
@@ -170,7 +173,7 @@ schema_now >"$work/before"
 say "torture pgcopy, seed $seed, $("$PGCOPY_BIN" --version)"
 dir=$work/undisturbed problem=
 t0=$(now_ms)
-start "$dir.log" copy --source "$source" --yes
+start "$dir.log" "${copy[@]}"
 wait_top
 undisturbed=$(($(now_ms) - t0))
 if [ "$rc" != 0 ]; then

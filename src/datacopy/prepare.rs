@@ -98,7 +98,11 @@ pub(super) fn refuse_faults(drawn: &Drawn) -> Result<()> {
     match drawn.faults.len() {
         0 => Ok(()),
         count => Err(Error::bad_state(format!(
-            "the copy is refused: {count} obstacles, named above"
+            "the copy is refused: {}, named above",
+            match count {
+                1 => "1 obstacle".to_owned(),
+                count => format!("{count} obstacles"),
+            }
         ))
         .hint("Mend them, or leave tables out with --exclude; nothing was changed.")),
     }

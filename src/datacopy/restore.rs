@@ -2,12 +2,13 @@
 //! workers of `fkey` validate.
 
 use crate::catalog::{Ledger, Run, sqlite_error};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fkey::{self, Limits};
-use crate::pg::{PgSession, Profile, Registration, Token};
+use crate::pg::{PgSession, Profile, Registration, Token, quote};
 use crate::supervisor::{Leaf, Report};
 use crate::units::Oid;
 use crate::worker::{self, Means};
+use rusqlite::OptionalExtension;
 
 /// Mark with the keys that are to be checked once all rows are there.
 pub(super) const TO_CHECK: &str = "keys-to-check";
@@ -73,6 +74,63 @@ fn not_copied(ledger: &Ledger, means: &Means) -> Result<Option<Error>> {
     }))
 }
 
+/// Unlogged tables that a crash of the target has emptied after their rows were marked: they are to be copied again.
+fn emptied_by_a_crash(
+    target: &mut PgSession,
+    ledger: &mut Ledger,
+    means: &Means,
+) -> Result<Option<Error>> {
+    if Run::marked(ledger.connection(), TO_CHECK)?.is_none_or(|(run, _)| run != means.run.id) {
+        return Ok(None);
+    }
+    let failed = |error: rusqlite::Error| sqlite_error("read", &error);
+    let mut lost = Vec::new();
+    for row in target.query(include_str!("sql/list_unlogged.sql"), &[])? {
+        let (schema, name): (String, String) = (row.get(0), row.get(1));
+        let copied: Option<(Oid, i64)> = ledger
+            .connection()
+            .query_row(
+                "select t.oid, sum(u.rows) from unit u join s_table t on t.oid = u.table_oid
+                  where u.kind = 'copy' and u.state = 'done' and t.nspname = ?1 and t.relname = ?2
+                  group by t.oid",
+                [&schema, &name],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .map_err(failed)?;
+        let Some((oid, _)) = copied.filter(|(_, rows)| *rows > 0) else {
+            continue;
+        };
+        let qname = quote::qualified(&schema, &name);
+        let has_rows: bool = target
+            .query_one(&format!("select exists (select from only {qname})"), &[])?
+            .get(0);
+        if !has_rows {
+            lost.push((oid, qname));
+        }
+    }
+    if lost.is_empty() {
+        return Ok(None);
+    }
+    ledger.write_durably(|tx| {
+        let sql = "update unit set state = 'todo' where kind = 'copy' and table_oid = ?1";
+        lost.iter()
+            .try_for_each(|(oid, _)| tx.execute(sql, [oid]).map(|_| ()))
+            .map_err(|error| sqlite_error("write", &error))
+    })?;
+    let names: Vec<&str> = lost.iter().map(|(_, qname)| qname.as_str()).collect();
+    Ok(Some(
+        Error::new(
+            Kind::Target,
+            format!(
+                "unlogged tables lost their rows in a crash of the target: {}",
+                names.join(", ")
+            ),
+        )
+        .hint("Use \"pgcopy copy --resume\", which copies them again."),
+    ))
+}
+
 /// Adds the rest and proves all of it. Blocks.
 pub(super) fn prove(leaf: &mut Leaf<'_>, means: &Means, limits: Limits) -> Result<()> {
     let (mut ledger, mut target, _registered) = open(leaf, means)?;
@@ -91,6 +149,9 @@ pub(super) fn prove(leaf: &mut Leaf<'_>, means: &Means, limits: Limits) -> Resul
         proven: back.proven,
     });
     if let Some(error) = not_copied(&ledger, means)? {
+        leaf.report(&Report::GivenUp { error });
+    }
+    if let Some(error) = emptied_by_a_crash(&mut target, &mut ledger, means)? {
         leaf.report(&Report::GivenUp { error });
     }
     let not_held = match keys_to_check(&ledger, means)? {
