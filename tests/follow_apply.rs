@@ -73,7 +73,7 @@ fn data(name: &str) -> String {
 }
 
 #[test]
-fn changes_of_every_kind_and_type_arrive_with_each_plugin() {
+fn dl_23_24_25_changes_of_every_kind_and_type_arrive_with_each_plugin() {
     for plugin in PLUGINS {
         let Some(follow) = ready(plugin, &data("follow_schema.sql"), &[]) else {
             continue;

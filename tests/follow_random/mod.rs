@@ -52,7 +52,7 @@ fn servers() -> (&'static Cluster, &'static Cluster) {
     clippy::disallowed_methods,
     reason = "a test's own session, none of the program's"
 )]
-fn connect(uri: &str) -> Client {
+pub fn connect(uri: &str) -> Client {
     Client::connect(uri, NoTls).expect("the server answers")
 }
 

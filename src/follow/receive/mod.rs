@@ -460,10 +460,11 @@ impl Receiver<'_> {
         if !is_decoding || out_of_time {
             return Err(error);
         }
+        // Each connection has a backend of its own, which the message begins with.
+        let told = error.message();
+        let told = told.split_once("] ").map_or(told, |(_, rest)| rest);
         let count = match &self.same_error {
-            Some((message, place, count)) if message == error.message() && *place == at => {
-                count + 1
-            }
+            Some((message, place, count)) if message == told && *place == at => count + 1,
             _ => 1,
         };
         if count >= SAME_ERROR_MAX {
@@ -476,8 +477,8 @@ impl Receiver<'_> {
                      \"pgcopydb stream cleanup\" and a new copy.",
                 ));
         }
+        self.same_error = Some((told.to_owned(), at, count));
         log::warn!("{error}");
-        self.same_error = Some((error.message().to_owned(), at, count));
         Ok(())
     }
 }
