@@ -17,6 +17,7 @@ mod clone;
 mod compare;
 mod cutover;
 mod drift;
+mod effects;
 mod filters;
 mod filters_random;
 mod follow_apply;

@@ -37,14 +37,15 @@ const PAIRS_LATER: &[(&str, &str)] = &[
     ("follow", "--filters"),
 ];
 
-struct Row {
-    command: &'static str,
-    option: &'static str,
+pub struct Row {
+    pub command: &'static str,
+    pub option: &'static str,
     /// `R` mandatory, `o` optional, `h` accepted with a warning, `-` refused.
-    wanted: &'static str,
+    pub wanted: &'static str,
 }
 
-fn rows() -> Vec<Row> {
+/// All rows.
+pub fn rows() -> Vec<Row> {
     let fields = |line: &'static str| -> Option<Row> {
         let mut fields = line.split('\t');
         let (command, _, option) = (fields.next()?, fields.next()?, fields.next()?);

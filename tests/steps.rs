@@ -137,33 +137,99 @@ fn the_recipe_goes_with_resume_and_not_consistent_throughout() {
     pair.assert_equal();
 }
 
-#[test]
-fn each_step_is_finished_after_it_was_killed_and_its_whole_tree_with_it() {
-    let titles = [
-        "dump schema",
-        "restore pre-data",
-        "copy extensions",
-        "copy worker",
-        "blobs worker",
-        "copy sequences",
-        "create index worker",
-        "create index worker",
-        "restore post-data",
-    ];
-    let (pair, work) = (Pair::with(SOURCE), WorkDir::new());
-    let (holder, _) = pair.hold(&work, &[]);
-    for (command, title) in RECIPE.iter().zip(titles) {
-        let split: &[&str] = if *command == "copy table-data" {
-            &SPLIT
-        } else {
-            &[]
-        };
-        kill_at(pair.start_step(&work, command, split), title);
+/// Title of the process at which each step of the recipe is killed.
+const TITLES: [&str; 9] = [
+    "dump schema",
+    "restore pre-data",
+    "copy extensions",
+    "copy worker",
+    "blobs worker",
+    "copy sequences",
+    "create index worker",
+    "create index worker",
+    "restore post-data",
+];
+
+/// Runs the recipe with a held snapshot, killing each step and finishing it with --resume.
+#[track_caller]
+fn kills_and_resumes_each(pair: &Pair, work: &WorkDir, options: &dyn Fn(&str) -> Vec<String>) {
+    let (holder, _) = pair.hold(work, &[]);
+    for (command, title) in RECIPE.iter().zip(TITLES) {
+        let options = options(command);
+        let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+        if *command == "copy table-data" {
+            options.extend(SPLIT);
+        }
+        kill_at(pair.start_step(work, command, &options), title);
         // the snapshot still lives, so that nothing else is needed
-        let resume = [&["--resume"], split].concat();
-        pair.does(&work, command, &resume).exits(0);
+        options.push("--resume");
+        pair.does(work, command, &options).exits(0);
     }
     drop(holder);
+}
+
+#[test]
+fn each_step_is_finished_after_it_was_killed_and_its_whole_tree_with_it() {
+    let (pair, work) = (Pair::with(SOURCE), WorkDir::new());
+    kills_and_resumes_each(&pair, &work, &|_| Vec::new());
+    pair.assert_equal();
+}
+
+#[test]
+fn the_recipe_with_filters_ends_like_a_clone_with_them_though_each_step_is_killed() {
+    let (pair, work) = (Pair::with(SOURCE), WorkDir::new());
+    let filters = work.file(
+        "filters.ini",
+        "[exclude-table]\npublic.small\n[exclude-table-data]\npublic.parted\n[exclude-index]\npublic.big_t\n",
+    );
+    let source = pair.source();
+    let options = |command: &str| {
+        let mut options = Vec::new();
+        if command != "copy blobs" {
+            options.extend(["--filters".to_owned(), filters.clone()]);
+        }
+        if command.starts_with("restore") {
+            options.extend(["--source".to_owned(), source.clone()]);
+        }
+        options
+    };
+    kills_and_resumes_each(&pair, &work, &options);
+    let found = "select (select count(*) from big), to_regclass('small') is null,
+        (select count(*) from parted), to_regclass('big_t') is null, to_regclass('seen') is null,
+        (select n from counted), (select last_value from s), (select count(*) from pg_largeobject_metadata)";
+    assert_eq!(pair.in_target(found), "5000|t|0|t|t|5000|77|20");
+    for what in ["schema", "data"] {
+        let (source, target) = (pair.source(), pair.target());
+        let sides = ["--source", &source, "--target", &target];
+        run(&[&["compare", what, "--filters", &filters], &sides[..]].concat()).exits(0);
+    }
+}
+
+#[test]
+fn rows_are_copied_again_or_gone_on_with_by_the_command_for_all_data() {
+    let (pair, work) = (Pair::with(GATED), WorkDir::new());
+    for command in ["dump schema", "restore pre-data"] {
+        pair.does(&work, command, &[]).exits(0);
+    }
+    let gate = pair.gate();
+    let run = pair.start_step(&work, "copy data", &SPLIT);
+    pair.wait_for_gate(&run);
+    kill_at(run, "copy worker");
+    drop(gate);
+    pair.does(&work, "copy data", &SPLIT)
+        .exits(3)
+        .says(&["--resume"]);
+    pair.does(&work, "copy data", &["--resume"]).exits(1);
+    pair.does(&work, "copy data", &[&SPLIT[..], &RESUME].concat())
+        .exits(0);
+    pair.in_source("delete from before where id > 7");
+    pair.does(&work, "copy data", &[&SPLIT[..], &["--restart"]].concat())
+        .exits(0);
+    assert_eq!(pair.in_target("select count(*) from before"), "7");
+    pair.does(&work, "copy constraints", &[]).exits(3);
+    pair.does(&work, "copy constraints", &["--restart"])
+        .exits(0);
+    pair.does(&work, "restore post-data", &[]).exits(0);
     pair.assert_equal();
 }
 

@@ -147,6 +147,11 @@ impl Goal {
         }
     }
 
+    /// Whether the tool restores post-data, by as many processes as are asked for.
+    pub fn restores_post_data(self) -> bool {
+        self.has(Part::PostData)
+    }
+
     pub(super) fn has(self, part: Part) -> bool {
         self.parts().contains(&part)
     }

@@ -22,13 +22,13 @@ use super::settings::CloneSettings;
 use super::take_up;
 use crate::catalog::{Ledger, Run, Step, sqlite_error};
 use crate::dump::list_plan::{self, kept, plan_pre_data, print_edits};
-use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions, SchemaDir, Section};
+use crate::dump::{ArchiveRun, Entry, RestoreMode, RestoreOptions, SchemaDir, Section};
 use crate::error::{Context, Error, Result};
 use crate::pg::{PgSession, Profile, Token, quote};
-use crate::schema::preflight::{PublicOwner, find_public_owner};
+use crate::schema::preflight::{PublicOwner, find_public_owner, list_roles};
 use crate::schema::target;
 use crate::supervisor::Leaf;
-use crate::units::Oid;
+use crate::units::{Oid, Side};
 use crate::worker::{self, Means};
 use std::time::Instant;
 
@@ -219,6 +219,10 @@ fn restore(
     let detail = if switches.drop_if_exists { DROP } else { "" };
     ledger.write_durably(|tx| run.mark(tx, "pre-data-begun", detail))?;
     if switches.drop_if_exists && !dropped {
+        facts.owners = list_roles(&mut target.client, Side::Target)?
+            .into_iter()
+            .collect();
+        drop_without_schema(&entries, &facts, target)?;
         drop_tables(ledger, target)?;
         ledger.write_durably(|tx| run.mark(tx, "dropped", ""))?;
     }
@@ -319,6 +323,28 @@ pub(super) fn table_names(ledger: &Ledger, limit: i64) -> Result<Vec<(Oid, Strin
             .collect()
     };
     read().map_err(|error| sqlite_error("read", &error))
+}
+
+/// `--drop-if-exists`: drops the publications and event triggers that are to be made. No table takes them along,
+/// and an event trigger could forbid what follows.
+fn drop_without_schema(
+    entries: &[Entry],
+    facts: &list_plan::Facts,
+    target: &mut PgSession,
+) -> Result<()> {
+    let list = "select 'EVENT TRIGGER', evtname::text from pg_catalog.pg_event_trigger
+                union all select 'PUBLICATION', pubname::text from pg_catalog.pg_publication";
+    for row in target.query(list, &[])? {
+        let (desc, name): (&str, &str) = (row.get(0), row.get(1));
+        if list_plan::restores(entries, facts, desc, name) {
+            let what = format!("{} {}", desc.to_lowercase(), quote::ident(name));
+            log::info!("Drop {what} on the target, per --drop-if-exists");
+            target
+                .batch_execute(&format!("drop {what}"))
+                .context(|| format!("dropping {what}, per --drop-if-exists"))?;
+        }
+    }
+    Ok(())
 }
 
 /// `--drop-if-exists`: drops the tables that are to be made, in batches that fit the lock table. What

@@ -418,6 +418,15 @@ fn is_filtered(entry: &Entry, facts: &Facts) -> bool {
     by_oid || has_text(entry, &facts.filtered_texts, &facts.owners)
 }
 
+/// Whether an archive restores an object of that kind and raw name that lies in no schema.
+pub fn restores(entries: &[Entry], facts: &Facts, desc: &str, name: &str) -> bool {
+    let texts = BTreeSet::from([(desc.to_owned(), format!("- {name}"))]);
+    entries.iter().any(|entry| {
+        let is_ours = facts.own_publications.contains(&entry.object_oid);
+        !is_ours && !is_filtered(entry, facts) && has_text(entry, &texts, &facts.owners)
+    })
+}
+
 /// Kinds that the target is asked for; all others may be restored twice without harm.
 const LOOKED_UP: [&str; 16] = [
     "INDEX",

@@ -42,6 +42,12 @@ pub(in crate::cli) fn run(command: &CompareCommand, call: &Call<'_>) -> Result<(
     if result.is_ok() {
         log::info!("Source and target are the same: {name}");
     }
+    if result.is_err()
+        && let Err(error) = &written
+    {
+        // What differs is the command's result, and decides its exit code.
+        crate::logging::report_error(error, false);
+    }
     result.and(written).and(printed)
 }
 

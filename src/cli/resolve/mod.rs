@@ -173,7 +173,12 @@ fn resolve(
     };
     check_requirements(&settings)?;
     check_all_databases(&settings)?;
-    let warnings = warnings(&settings, &takes);
+    let mut warnings = warnings(&settings, &takes);
+    let has_tool = goal.restores_post_data() || !takes("--restore-jobs");
+    if args.work.restore_jobs.is_some() && !has_tool {
+        let what = "Option --restore-jobs has no effect: only post-data is restored by several";
+        warnings.push(what.to_owned());
+    }
     Ok(Resolved {
         settings,
         choices: picker.choices,
