@@ -408,3 +408,23 @@ fn roles_are_made_on_the_target_when_asked_for() {
     let member = "select pg_has_role('New Owner', 'new_group', 'member')";
     assert_eq!(pair.in_target(member), "t");
 }
+
+#[test]
+fn a_statement_timeout_shorter_than_any_query_stops_nothing() {
+    let pair = Pair::with(
+        "create table t (id integer primary key); insert into t select generate_series(1, 1000);
+         create index on t (id); create view v as select * from t",
+    );
+    for side in [pair.from, pair.to] {
+        side.sql(
+            "postgres",
+            &format!("alter database {} set statement_timeout = '1ms'", pair.db),
+        );
+    }
+    let work = WorkDir::new();
+    pair.clone(&work, &[]).exits(0);
+    for what in ["schema", "data"] {
+        let (source, target) = (pair.source(), pair.target());
+        run(&["compare", what, "--source", &source, "--target", &target]).exits(0);
+    }
+}

@@ -470,3 +470,20 @@ fn lists_show_what_is_kept_or_left_out_and_what_hangs_on_what() {
     let of_view = list(&["depends", "--table-name", "v"]);
     assert_eq!(of_view.1, ["public.w"]);
 }
+
+#[test]
+fn foreign_tables_that_are_left_out_are_no_warning() {
+    let pair = Pair::with(
+        "create extension postgres_fdw; create server s foreign data wrapper postgres_fdw;
+         create foreign table f (id integer) server s; create table t (id integer)",
+    );
+    let work = WorkDir::new();
+    let (source, target) = (pair.source(), pair.target());
+    let check = |more: &[&str]| {
+        let sides = ["check", "--source", &source, "--target", &target];
+        crate::support::run(&[&sides[..], more].concat()).stdout
+    };
+    assert!(check(&[]).contains("1 foreign tables"));
+    let file = work.file("filters.ini", "[exclude-table]\npublic.f\n");
+    assert!(!check(&["--filters", &file]).contains("foreign tables"));
+}

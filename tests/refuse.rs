@@ -325,3 +325,20 @@ fn drop_if_exists_drops_nothing_that_the_source_does_not_have() {
     pair.in_target("drop table child");
     pair.assert_equal();
 }
+
+#[test]
+fn a_schema_of_the_target_that_is_named_like_ours_is_refused_before_anything_happens() {
+    let pair = Pair::with("create table t (id integer)");
+    pair.in_target("create schema pgcopydb create table progress (mine text)");
+    let work = WorkDir::new();
+    pair.clone(&work, &[])
+        .exits(7)
+        .says(&["pgcopydb.progress", "alter schema pgcopydb rename"]);
+    assert_eq!(pair.in_target("select to_regclass('t') is null"), "t");
+    pair.in_target("drop table pgcopydb.progress; create table pgcopydb.other (mine text)");
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    assert_eq!(
+        pair.in_target("select to_regclass('pgcopydb.other') is not null"),
+        "t"
+    );
+}

@@ -656,3 +656,22 @@ fn options_of_other_commands_are_refused_by_name() {
             .says(&[why]);
     }
 }
+
+#[test]
+fn rows_are_not_copied_into_tables_whose_foreign_keys_would_refuse_them() {
+    let sql = "create table a (id integer primary key); create table b (id integer primary key, a integer references a);
+        create table self (id integer primary key, up integer references self)";
+    let (pair, work) = (Pair::with(sql), WorkDir::new());
+    pair.in_source("insert into a values (1); insert into b values (1, 1); insert into self values (1, 2), (2, 1)");
+    pair.in_target(sql);
+    let out = pair.does(&work, "copy table-data", &[]).exits(7);
+    out.says(&[
+        "b_a_fkey on public.b",
+        "alter table public.b drop constraint b_a_fkey;",
+        "pgcopy copy",
+    ]);
+    assert_eq!(pair.in_target("select count(*) from a"), "0");
+    pair.in_target("alter table b disable trigger all");
+    pair.does(&work, "copy table-data", &["--restart"]).exits(0);
+    assert_eq!(pair.in_target("select count(*) from b"), "1");
+}

@@ -6,6 +6,7 @@ use super::finding::Findings;
 use super::preflight::{Choices, Found, look_at_source, look_at_target, refuse_missing_roles};
 use super::rights::Known;
 use super::stream::{self, FollowChoices};
+use super::target::refuse_foreign_record;
 use super::{extensions, health, identity, rights, roles};
 use crate::error::Result;
 
@@ -26,6 +27,7 @@ pub fn look(
     }
     let found = look_at_source(source, source_facts, choices, &mut findings)?;
     look_at_target(target_facts, choices, &mut findings);
+    findings.take(refuse_foreign_record(target));
     findings.take(refuse_missing_roles(source, target, choices));
     let mut both = |check: Check| {
         check(

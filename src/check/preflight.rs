@@ -79,7 +79,11 @@ pub fn look_at_source(
         findings.take(refuse_unreadable_blobs(source, facts));
     }
     findings.take(refuse_own_schema(source));
-    let counts = read::read_source_counts(&mut source.client)?;
+    let counts = read::read_source_counts(
+        &mut source.client,
+        &choices.left_out.relations(),
+        &choices.left_out.undumped().schemas,
+    )?;
     let found = Found {
         locked_relations: counts.locked_relations,
         has_attver: counts.has_attver,

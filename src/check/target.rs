@@ -13,6 +13,33 @@ use std::collections::HashSet;
 /// The relations of users on either side: schema, name, relkind, oid.
 const LIST_RELATIONS: &str = include_str!("sql/list_user_relations.sql");
 
+/// Refuses a target whose schema pgcopydb, in which a run keeps its record, is somebody else's. Errors: that,
+/// or a query that failed.
+pub(super) fn refuse_foreign_record(target: &mut PgSession) -> Result<()> {
+    let sql = include_str!("sql/find_foreign_record.sql");
+    let Some(row) = target.query_opt(sql, &[])? else {
+        return Ok(());
+    };
+    let (owner, may_create, is_ours): (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
+    if may_create && is_ours {
+        return Ok(());
+    }
+    let what = if is_ours {
+        format!(
+            "schema pgcopydb of the target belongs to role {owner}, and this role may not use it"
+        )
+    } else {
+        "table pgcopydb.progress of the target is not of pgcopydb".to_owned()
+    };
+    Err(Error::new(Kind::Target, what)
+        .with_sqlstate("42501")
+        .detail("A run keeps its record in that schema while it copies.")
+        .hint(
+            "Run on the target: alter schema pgcopydb rename to another_name; or drop it if it is of an earlier run \
+             of another role.",
+        ))
+}
+
 /// Refuses a target that has relations of the names that are to be created, or large objects of the
 /// oids when `blobs` are copied. Schemas and members of extensions do not count; whatever else is
 /// there is no obstacle.

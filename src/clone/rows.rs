@@ -45,7 +45,8 @@ pub(super) fn look(
         .detail(format!("They are: {}.", shown(&missing)))
         .hint("Make them first, with pgcopydb restore pre-data or pgcopydb copy schema."));
     }
-    if Run::marked(connection, MUST_EMPTY)?.is_some() {
+    refuse_foreign_keys(ledger, target)?;
+    if Run::marked(ledger.connection(), MUST_EMPTY)?.is_some() {
         return Ok(());
     }
     let occupied = with_rows(target, &there)?;
@@ -64,6 +65,41 @@ pub(super) fn look(
     .hint(format!(
         "Empty them on the target, as with: truncate {}; nothing was changed.",
         shown(&occupied)
+    )))
+}
+
+/// Tables come in no order that foreign keys could hold in: those between tables of the copy that the target
+/// enforces must be away until all rows are there.
+fn refuse_foreign_keys(ledger: &Ledger, target: &mut PgSession) -> Result<()> {
+    let (schemas, tables): (Vec<String>, Vec<String>) = table_names(ledger, i64::MAX)?
+        .into_iter()
+        .map(|(_, nspname, relname)| (nspname, relname))
+        .unzip();
+    let sql = include_str!("sql/list_enforced_foreign_keys.sql");
+    let rows = target.query(sql, &[&schemas, &tables])?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<String> = rows.iter().map(|row| row.get("shown")).collect();
+    let statements: Vec<String> = rows
+        .iter()
+        .take(NAMED_MAX)
+        .map(|row| row.get("statement"))
+        .collect();
+    Err(Error::new(
+        Kind::Target,
+        format!(
+            "{} foreign keys of the target would refuse rows before those that they refer to",
+            keys.len()
+        ),
+    )
+    .with_sqlstate("23503")
+    .detail(format!("They are: {}.", shown(&keys)))
+    .hint(format!(
+        "Use pgcopy copy, which takes foreign keys away and puts them back, or drop them on the target and add \
+         them afterwards (pgcopydb restore pre-data makes none, pgcopydb restore post-data adds them): {} \
+         Nothing was changed.",
+        statements.join(" ")
     )))
 }
 

@@ -357,7 +357,7 @@ fn a_tool_gets_the_same_connection_without_secrets_in_its_arguments() {
         tool.uri,
         "postgres://me@h:5432/d?hostaddr=%3A%3A1&keepalives=1&keepalives_count=60&keepalives_idle=10\
          &keepalives_interval=10&sslmode=verify-ca&sslrootcert=%2Fr%20c\
-         &options=-c%20work_mem%3D1MB%20-c%20default_transaction_read_only%3Doff"
+         &options=-c%20work_mem%3D1MB%20-c%20default_transaction_read_only%3Doff%20-c%20statement_timeout%3D0"
     );
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(

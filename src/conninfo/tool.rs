@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use std::fmt;
 
 /// Added to the options of every tool: a database may be read-only by default.
-const TOOL_OPTIONS: &str = "-c default_transaction_read_only=off";
+const TOOL_OPTIONS: &str = "-c default_transaction_read_only=off -c statement_timeout=0";
 
 /// Parameters that a tool does not get in its URI, beyond secrets and those that stand elsewhere.
 const NOT_FOR_TOOLS: [&str; 9] = [

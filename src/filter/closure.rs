@@ -79,6 +79,13 @@ impl LeftOut {
         self.contains(PG_CLASS, oid)
     }
 
+    /// Relations that are left out.
+    pub fn relations(&self) -> Vec<Oid> {
+        let all = self.objects.keys().chain(self.parts.keys());
+        let relations = all.filter(|(catalog, _)| *catalog == PG_CLASS);
+        relations.map(|(_, oid)| *oid).collect()
+    }
+
     /// What `pg_dump` need not look at.
     pub fn undumped(&self) -> &Undumped {
         &self.undumped

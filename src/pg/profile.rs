@@ -42,8 +42,8 @@ pub enum Profile {
 ///  Output of values as `pg_dump` fixes it, no limits, no surprises by
 /// settings of the role or the database.
 const ALL: &str = "\
-set extra_float_digits to 3;
 set statement_timeout to 0;
+set extra_float_digits to 3;
 set lock_timeout to 0;
 set default_transaction_read_only to off;
 set default_transaction_isolation to 'read committed';

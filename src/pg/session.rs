@@ -89,6 +89,8 @@ pub fn connect(
         },
         tls,
     };
+    // By itself and first: a limit of the role or the database may be shorter than any query.
+    session.batch_execute("set statement_timeout to 0")?;
     let row = session.query_one(
         "select pg_catalog.pg_backend_pid(), \
                 pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \

@@ -7,7 +7,7 @@ use postgres::GenericClient;
 use std::collections::BTreeMap;
 
 use super::query::{Query, get, unsigned};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::LeftOut;
 use crate::units::{Oid, PgVersion, Side};
 
@@ -246,17 +246,24 @@ pub fn list_roles(client: &mut impl GenericClient, side: Side) -> Result<Vec<Str
     query.collect(client, &[], |row| get(row, "rolname"))
 }
 
-/// Counts relations of the source.
-pub fn read_source_counts(client: &mut impl GenericClient) -> Result<SourceCounts> {
+/// Counts relations of the source; `left_out` are relations that do not count, `undumped` raw names of schemas that
+/// `pg_dump` does not look at.
+pub fn read_source_counts(
+    client: &mut impl GenericClient,
+    left_out: &[Oid],
+    undumped: &[String],
+) -> Result<SourceCounts> {
     let query = Query::source(
         "count the relations",
         include_str!("sql/read_source_counts.sql"),
     );
-    query.one(client, |row| {
+    let counts = query.collect(client, &[&left_out, &undumped], |row| {
         Ok(SourceCounts {
             foreign_tables: unsigned(get(row, "foreign_tables")?),
             locked_relations: unsigned(get(row, "locked_relations")?),
             has_attver: get(row, "has_attver")?,
         })
-    })
+    })?;
+    let none = || Error::internal("the relations of the source were not counted");
+    counts.into_iter().next().ok_or_else(none)
 }

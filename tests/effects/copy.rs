@@ -42,6 +42,10 @@ fn does(pair: &Pair, work: &WorkDir, command: &str, options: &[&str]) -> Output 
 }
 
 /// One number of the work directory's ledger.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test is none of the processes that share the ledger"
+)]
 fn ledger(work: &WorkDir, sql: &str) -> i64 {
     let file = work.path().join("schema/source.db");
     let connection = Connection::open(file).expect("a ledger");

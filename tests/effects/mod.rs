@@ -64,23 +64,23 @@ fn source_of(test: &str) -> Option<(String, String)> {
         format!("tests/{stem}/mod.rs"),
         stem,
     ];
-    let text = places
+    let code = places
         .iter()
         .find_map(|place| fs::read_to_string(root.join(place)).ok())?;
-    Some((text, name.to_owned()))
+    Some((code, name.to_owned()))
 }
 
 /// Why a test does not count for an option; nothing when it does.
 fn flaw(option: &str, test: &str) -> Option<&'static str> {
-    let Some((text, name)) = source_of(test) else {
+    let Some((code, name)) = source_of(test) else {
         return Some("no such file");
     };
-    let Some((_, after)) = text.split_once(&format!("#[test]\nfn {name}()")) else {
+    let Some((_, after)) = code.split_once(&format!("#[test]\nfn {name}()")) else {
         return Some("no such test");
     };
     let body = after.split("\n#[test]").next().unwrap_or_default();
     let field = option.trim_start_matches('-').replace('-', "_");
-    let is_mentioned = text.contains(option) || body.contains(&field);
+    let is_mentioned = code.contains(option) || body.contains(&field);
     (!is_mentioned).then_some("a test that does not know the option")
 }
 

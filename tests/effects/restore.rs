@@ -106,17 +106,17 @@ fn each_option_of_a_restore_leaves_out_one_thing() {
             let is_right = found[0] == "t" && (found[1] == with || found[1].is_empty());
             assert!(is_right, "{command} {option}: {found:?}");
         }
-        let bare = ready(&base, 10 * number + 2);
-        restore(&bare, command, &["--skip-extensions"]).exits(0);
+        let less_still = ready(&base, 10 * number + 2);
+        restore(&less_still, command, &["--skip-extensions"]).exits(0);
         let there = "select count(*) from pg_extension where extname = 'hstore'";
         assert_eq!(
-            (whole.in_target(there), bare.in_target(there)),
+            (whole.in_target(there), less_still.in_target(there)),
             ("1".into(), "0".into()),
             "{command}"
         );
         let work = WorkDir::new();
         let filters = work.file("filters.ini", "[exclude-table]\npublic.junk\n");
-        let source = bare.source();
+        let source = less_still.source();
         let mut options = vec!["--filters", &filters];
         if command.starts_with("restore") {
             options.extend(["--source", &source]);

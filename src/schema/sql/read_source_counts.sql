@@ -1,10 +1,10 @@
 -- Counts what the preflight tells about a source.
--- Parameters: none.
--- Columns: foreign_tables int8, locked_relations int8 (that pg_dump will lock: tables, and the views and
+-- Parameters: $1 oid[] relations that are left out, $2 text[] schemas that pg_dump does not look at (raw names).
+-- Columns: foreign_tables int8 (that are not left out), locked_relations int8 (that pg_dump will lock: tables, and the views and
 --   materialized views whose definitions it prints), has_attver bool (columns carry pg_attver, which a
 --   pg_dump that does not know it writes into the schema).
 -- One row. Servers: 9.6 and later.
-select count(*) filter (where c.relkind = 'f') as foreign_tables,
+select count(*) filter (where c.relkind = 'f' and c.oid <> all ($1::oid[])) as foreign_tables,
        count(*) filter (where c.relkind <> 'f') as locked_relations,
        exists (select 1 from pg_catalog.pg_attribute a
                 where a.attoptions::text like '%pg_attver=%') as has_attver
@@ -14,4 +14,5 @@ select count(*) filter (where c.relkind = 'f') as foreign_tables,
    and c.relpersistence in ('p', 'u')
    and n.nspname !~ '^pg_'
    and n.nspname <> 'information_schema'
-   and n.nspname <> 'pgcopydb';
+   and n.nspname <> 'pgcopydb'
+   and n.nspname <> all ($2::text[]);
