@@ -174,11 +174,7 @@ fn resolve(
     check_requirements(&settings)?;
     check_all_databases(&settings)?;
     let mut warnings = warnings(&settings, &takes);
-    let has_tool = goal.restores_post_data() || !takes("--restore-jobs");
-    if args.work.restore_jobs.is_some() && !has_tool {
-        let what = "Option --restore-jobs has no effect: only post-data is restored by several";
-        warnings.push(what.to_owned());
-    }
+    warnings.extend(of_restore_jobs(args, goal, &takes));
     Ok(Resolved {
         settings,
         choices: picker.choices,
@@ -348,6 +344,13 @@ fn filters(path: Option<&Path>, skip_extensions: bool) -> Result<Option<Rules>> 
         rules.check_skip_extensions()?;
     }
     Ok(Some(rules))
+}
+
+/// The tool's processes, where it does nothing that several of them could.
+fn of_restore_jobs(args: &CloneArgs, goal: Goal, takes: &dyn Fn(&str) -> bool) -> Option<String> {
+    let is_given = args.work.restore_jobs.is_some() && takes("--restore-jobs");
+    let what = "Option --restore-jobs has no effect: only post-data is restored by several";
+    (is_given && !goal.restores_post_data()).then(|| what.to_owned())
 }
 
 /// What was given and has no effect.
