@@ -51,30 +51,59 @@ fn counts(document: &Value) -> [u64; 5] {
     .map(|place| document.pointer(place).and_then(Value::as_u64).unwrap())
 }
 
-/// Reads over and over until told to stop: how often, and the last figures.
-fn read_on(dir: &str, command: &[&str], over: &AtomicBool) -> (u32, [u64; 5]) {
-    let (mut times, mut before) = (0, [0; 5]);
-    while !over.load(Ordering::Relaxed) {
-        let begun = Instant::now();
-        let document = json(&run(&[command, &["--json", "--dir", dir]].concat()).exits(0));
-        let figures = document.get("progress").unwrap_or(&document);
-        if !figures.is_null() {
-            let now = counts(figures);
-            let forward = before
-                .iter()
-                .zip(&now)
-                .take(4)
-                .all(|(one, next)| one <= next);
-            assert!(forward, "{before:?} is followed by {now:?}");
-            before = now;
-        }
-        times += 1;
-        while begun.elapsed() < Duration::from_millis(200) {
+/// What one reader saw, and when.
+struct Look {
+    begun: Instant,
+    ended: Instant,
+    figures: Option<[u64; 5]>,
+}
+
+/// One reader: its run must end well.
+fn look(dir: &str, command: &[&str]) -> Look {
+    let begun = Instant::now();
+    let document = json(&run(&[command, &["--json", "--dir", dir]].concat()).exits(0));
+    let figures = document.get("progress").unwrap_or(&document);
+    Look {
+        begun,
+        ended: Instant::now(),
+        figures: (!figures.is_null()).then(|| counts(figures)),
+    }
+}
+
+/// Starts a reader each `PACE`, however long the others take, until told to stop.
+fn read_on(dir: &str, over: &AtomicBool) -> Vec<Look> {
+    std::thread::scope(|scope| {
+        let (since, mut readers) = (Instant::now(), Vec::new());
+        while !over.load(Ordering::Relaxed) {
+            let due = since.elapsed().as_millis() / PACE.as_millis();
+            while u128::try_from(readers.len()).unwrap() < due {
+                let command = [&["list", "progress"][..], &["status"]][readers.len() % 2];
+                readers.push(scope.spawn(move || look(dir, command)));
+            }
             pause();
         }
-    }
-    (times, before)
+        let looks = readers.into_iter().map(|reader| reader.join().unwrap());
+        looks.collect()
+    })
 }
+
+/// Who begins after another one has ended sees no less.
+fn assert_forward(looks: &[Look]) {
+    for one in looks {
+        let later = looks.iter().filter(|next| next.begun > one.ended);
+        for next in later {
+            let (Some(before), Some(now)) = (one.figures, next.figures) else {
+                assert!(one.figures.is_none(), "figures went away");
+                continue;
+            };
+            let is_forward = before.iter().zip(&now).take(4).all(|(a, b)| a <= b);
+            assert!(is_forward, "{before:?} is followed by {now:?}");
+        }
+    }
+}
+
+/// Twenty readers a second.
+const PACE: Duration = Duration::from_millis(50);
 
 const TABLES: &str = "
     create table parted (id integer primary key, t text);
@@ -95,34 +124,22 @@ fn twenty_readers_a_second_see_no_error_and_no_step_back_and_disturb_nothing() {
         .path()
         .join("schema")
         .exists()));
-    let over = AtomicBool::new(false);
-    let (ended, seen) = std::thread::scope(|scope| {
-        let read = |command: &'static [&'static str]| {
-            let (dir, over) = (&dir, &over);
-            scope.spawn(move || read_on(dir, command, over))
-        };
-        let readers: Vec<_> = [
-            &["list", "progress"][..],
-            &["status"],
-            &["list", "progress"],
-            &["status"],
-        ]
-        .map(read)
-        .into_iter()
-        .collect();
+    let (over, since) = (AtomicBool::new(false), Instant::now());
+    let (ended, elapsed, looks) = std::thread::scope(|scope| {
+        let readers = scope.spawn(|| read_on(&dir, &over));
         let ended = clone.wait_within(Duration::from_secs(120));
+        let elapsed = since.elapsed();
         over.store(true, Ordering::Relaxed);
-        (
-            ended,
-            readers
-                .into_iter()
-                .map(|one| one.join().unwrap())
-                .collect::<Vec<_>>(),
-        )
+        (ended, elapsed, readers.join().unwrap())
     });
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(!ended.stderr.contains("ERROR"), "{}", ended.stderr);
-    assert!(seen.iter().all(|(times, _)| *times > 2), "{seen:?}");
+    assert_forward(&looks);
+    let count = f64::from(u32::try_from(looks.len()).unwrap());
+    assert!(
+        count > 20.0 && count / elapsed.as_secs_f64() > 19.0,
+        "{count} in {elapsed:?}"
+    );
     pair.assert_equal();
     let end = progress(&dir);
     let [tables, indexes, bytes, copied, total] = counts(&end);

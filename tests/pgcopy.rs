@@ -396,7 +396,7 @@ fn pgcopydb_copies_rows_into_tables_with_keys_and_puts_back_what_a_killed_run_to
     crate::support::run(&[&restore[..], &["--dry-run"]].concat())
         .exits(0)
         .says(&["add constraint"]);
-    let out = crate::support::run(&restore);
+    let out = crate::support::run(&[&restore[..], &["--index-jobs", "2"]].concat());
     assert!(out.code == 0 || out.code == 10, "{}", out.stderr);
     if out.code == 0 {
         assert_eq!(before, pair.target_schema());

@@ -96,7 +96,7 @@ fn refuse_foreign_keys(ledger: &Ledger, target: &mut PgSession) -> Result<()> {
     .with_sqlstate("23503")
     .detail(format!("They are: {}.", shown(&keys)))
     .hint(format!(
-        "Use pgcopy copy, which takes foreign keys away and puts them back, or drop them on the target and add \
+        "Use pgcopydb copy data --constraints drop, which takes foreign keys away and puts them back, or drop them on the target and add \
          them afterwards (pgcopydb restore pre-data makes none, pgcopydb restore post-data adds them): {} \
          Nothing was changed.",
         statements.join(" ")

@@ -7,12 +7,13 @@ mod copy;
 mod every;
 mod list;
 mod restore;
+mod rows;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::matrix::{Row, rows};
+use crate::matrix::{self, Row};
 use list::EFFECTS;
 
 /// Options of change data capture.
@@ -45,7 +46,7 @@ fn is_of_capture(row: &Row) -> bool {
 /// Pairs that are wanted.
 pub fn pairs() -> Vec<Row> {
     let is_wanted = |row: &Row| matches!(row.wanted, "R" | "o");
-    let all = rows().into_iter().filter(is_wanted);
+    let all = matrix::rows().into_iter().filter(is_wanted);
     all.filter(|row| !is_of_capture(row)).collect()
 }
 
