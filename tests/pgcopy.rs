@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::program::start_program;
+use crate::support::program::{signal, start_program};
 use crate::support::shops::{gated_shops, kill_all, shops};
 use crate::support::{PATIENCE, WorkDir, start};
 
@@ -406,6 +406,38 @@ fn pgcopydb_copies_rows_into_tables_with_keys_and_puts_back_what_a_killed_run_to
         .exits(0);
     let summary: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(summary["keys"]["valid"], 21);
+    assert_eq!(before, pair.target_schema());
+    pair.assert_equal();
+}
+
+#[test]
+fn who_becomes_the_owner_by_an_option_of_the_connection_ends_the_sessions_of_dead_workers() {
+    let pair = gated_shops();
+    let before = pair.target_schema();
+    let as_app = |uri: String| format!("{uri}?options=-c%20role%3Dapp");
+    let source = as_app(pair.from.uri_as(&pair.db, "guest", ""));
+    let target = as_app(pair.to.uri_as(&pair.db, "guest", ""));
+    let work = WorkDir::new();
+    let dir = work.dir();
+    let gate = pair.gate();
+    let all = ["copy", "-s", &source, "-t", &target, "--dir", &dir, "--yes"];
+    let run = start_program("pgcopy", &all);
+    pair.wait_for_gate(&run);
+    let backend =
+        "select pid from pg_stat_activity where usename = 'guest' and wait_event = 'advisory'
+                      and datname = current_database()";
+    let stuck = pair.in_target(backend);
+    for pid in run.children_named("copy ") {
+        signal(pid, Signal::SIGKILL);
+    }
+    let gone = format!("select count(*) = 0 from pg_stat_activity where pid = {stuck}");
+    assert!(
+        pair.to.wait_until(&pair.db, &gone, PATIENCE),
+        "{}",
+        run.said()
+    );
+    drop(gate);
+    run.wait().exits(0);
     assert_eq!(before, pair.target_schema());
     pair.assert_equal();
 }

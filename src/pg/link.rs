@@ -24,6 +24,16 @@ pub struct BackendId {
 pub(super) const WHO_AM_I: &str = "select pg_catalog.date_part('epoch', backend_start)::text \
     from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()";
 
+/// Who has become another role by an option of its connection does not see its own start: that belongs to the
+/// role that logged in. To be followed by a ROLLBACK.
+pub(super) const AS_LOGIN: &str = "begin; set local role none";
+
+fn ask_start(session: &mut wire::Session) -> Result<Option<String>> {
+    let results = session.simple(WHO_AM_I)?;
+    let row = results.first().and_then(|result| result.rows.first());
+    Ok(row.and_then(|row| row.first().cloned().flatten()))
+}
+
 /// One side's server, as every process of the run reaches it.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -79,10 +89,12 @@ impl Link {
                     .unwrap_or("")
                     .to_owned();
                 session.simple(&profile.statements(session.server_version(), &encoding))?;
-                let results = session.simple(WHO_AM_I)?;
-                let start = results
-                    .first()
-                    .and_then(|result| result.rows.first()?.first()?.clone());
+                let mut start = ask_start(&mut session)?;
+                if start.is_none() {
+                    session.simple(AS_LOGIN)?;
+                    start = ask_start(&mut session)?;
+                    session.simple("rollback")?;
+                }
                 let start = start.ok_or_else(|| {
                     Error::new(
                         self.side.kind(),

@@ -8,7 +8,7 @@
 //! made by `wire`, has.
 
 use super::cancel::Token;
-use super::link::BackendId;
+use super::link::{AS_LOGIN, BackendId, WHO_AM_I};
 use super::profile::Profile;
 use crate::conninfo::{ConnInfo, Pin};
 use crate::error::{Error, Result};
@@ -106,7 +106,12 @@ pub fn connect(
     let version: i32 = row.try_get(1).map_err(unreadable)?;
     session.server_version = PgVersion(u32::try_from(version).unwrap_or(0));
     let encoding: String = row.try_get(2).map_err(unreadable)?;
-    let start: Option<String> = row.try_get(3).map_err(unreadable)?;
+    let mut start: Option<String> = row.try_get(3).map_err(unreadable)?;
+    if start.is_none() {
+        session.batch_execute(AS_LOGIN)?;
+        start = session.query_one(WHO_AM_I, &[])?.get(0);
+        session.batch_execute("rollback")?;
+    }
     session.backend = BackendId {
         pid: session.backend_pid,
         start: start.unwrap_or_default(),

@@ -55,6 +55,19 @@ fn end_all(
     sql: &str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<()> {
+    // Sessions belong to the role that logged in, whatever role they have become.
+    session.batch_execute("set role none")?;
+    let ended = end_all_as_login(leaf, session, sql, params);
+    session.batch_execute("reset role")?;
+    ended
+}
+
+fn end_all_as_login(
+    leaf: &Leaf<'_>,
+    session: &mut PgSession,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<()> {
     let side = session.side;
     let since = Instant::now();
     loop {

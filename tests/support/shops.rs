@@ -16,7 +16,7 @@ pub fn shops() -> Pair {
     let pair = pair();
     ROLES.call_once(|| {
         for cluster in [pair.from, pair.to] {
-            cluster.sql("postgres", "create role app login; create role boss login");
+            cluster.sql("postgres", "create role app login; create role boss login; create role guest login in role app");
         }
     });
     for cluster in [pair.from, pair.to] {

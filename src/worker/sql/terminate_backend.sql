@@ -8,7 +8,7 @@ select w.pid, pg_catalog.pg_terminate_backend(w.pid)
           from unnest($1::int4[], $2::text[]) as w (pid, start)
           join pg_catalog.pg_stat_activity a
             on a.pid = w.pid and pg_catalog.date_part('epoch', a.backend_start)::text = w.start
-         where a.usename = current_user
+         where a.usename = session_user
            and a.application_name like 'pgcopydb%'
            and a.pid <> pg_catalog.pg_backend_pid()
         offset 0) w

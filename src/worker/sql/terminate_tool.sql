@@ -6,7 +6,7 @@
 select w.pid, pg_catalog.pg_terminate_backend(w.pid)
   from (select a.pid
           from pg_catalog.pg_stat_activity a
-         where a.usename = current_user
+         where a.usename = session_user
            and a.application_name ~ '^pgcopydb\[[0-9]+\] tool '
            and pg_catalog.right(a.application_name, pg_catalog.length($1::text)) = $1::text
            and a.pid <> pg_catalog.pg_backend_pid()
