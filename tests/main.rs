@@ -21,6 +21,7 @@ mod effects;
 mod filters;
 mod filters_random;
 mod follow_apply;
+mod follow_clone;
 mod follow_live;
 mod follow_loss;
 mod follow_ops;

@@ -13,22 +13,8 @@ const MATRIX: &str = include_str!("data/cli-matrix.tsv");
 /// Commands that are refused as a whole for now.
 const COMMANDS_LATER: &[&str] = &[];
 
-/// Options that are refused by name for now: those of following.
-const OPTIONS_LATER: &[&str] = &[
-    "--follow",
-    "--plugin",
-    "--wal2json-numeric-as-string",
-    "--publication",
-    "--slot-name",
-    "--create-slot",
-    "--origin",
-    "--endpos",
-    "--replay-no-op-updates",
-    "--allow-no-identity",
-    "--max-cdc-size",
-    "--host",
-    "--port",
-];
+/// Options that are refused by name for now.
+const OPTIONS_LATER: &[&str] = &["--host", "--port"];
 
 /// Pairs beyond these, with the reason.
 const PAIRS_LATER: &[(&str, &str)] = &[
@@ -69,11 +55,7 @@ fn is_later(command: &str) -> bool {
 }
 
 fn is_pair_later(row: &Row) -> bool {
-    let is_network = matches!(row.option, "--host" | "--port");
-    let is_built = matches!(row.command, "check" | "cutover")
-        || (row.command == "follow" || row.command.starts_with("stream ")) && !is_network;
-    let of_following = OPTIONS_LATER.contains(&row.option) && !is_built;
-    of_following || PAIRS_LATER.contains(&(row.command, row.option))
+    OPTIONS_LATER.contains(&row.option) || PAIRS_LATER.contains(&(row.command, row.option))
 }
 
 /// Options that the help of a command lists, each as the words of its line.

@@ -235,9 +235,9 @@ fn values_out_of_range_are_refused() {
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     let (pair, work) = (pair(), WorkDir::new());
-    pair.clone(&work, &["--follow"])
+    pair.clone(&work, &["--port", "5442"])
         .exits(1)
-        .says(&["--follow", "not supported yet"]);
+        .says(&["--port", "not supported yet"]);
     pair.clone(&work, &["--all-databases", "--follow"])
         .exits(1)
         .says(&["--all-databases", "--follow"]);

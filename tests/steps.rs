@@ -584,7 +584,7 @@ fn options_of_other_commands_are_refused_by_name() {
         ),
         ("snapshot --target x", "--target is not used"),
         ("snapshot --not-consistent", "--not-consistent is not used"),
-        ("snapshot --follow", "--follow is not supported yet"),
+        ("snapshot --endpos 0/1", "--endpos is not used"),
         ("snapshot --filters f", "--filters is not supported yet"),
         ("copy table-data extra", "unexpected argument"),
         ("restore", "expected a command"),

@@ -5,7 +5,7 @@
 //! replaced by one that adopts a ready index.
 
 use crate::catalog::unit::{Item, Makes, SMALL_TABLE_BYTES};
-use crate::catalog::{Ledger, sqlite_error};
+use crate::catalog::{CdcSetup, Ledger, sqlite_error};
 use crate::clone::settings::{CloneSettings, Switches};
 use crate::dump::archive_list::{PG_CLASS, PG_CONSTRAINT};
 use crate::dump::list_plan::{Facts, Skip, SourceSchema};
@@ -75,8 +75,18 @@ pub(super) fn list_facts(
         built,
         filtered,
         unfilled,
+        own_publications: own_publications(connection)?,
         ..Facts::default()
     })
+}
+
+/// Publications that were made on the source to follow its changes: they are no part of the database.
+fn own_publications(connection: &Connection) -> Result<BTreeSet<Oid>> {
+    let recorded = CdcSetup::get(connection, "own_publication_oids")?.unwrap_or_default();
+    Ok(recorded
+        .lines()
+        .filter_map(|oid| oid.parse().ok())
+        .collect())
 }
 
 fn read_pairs(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<(Oid, String, String)>> {

@@ -48,7 +48,7 @@ pub(super) fn find(settings: &CloneSettings, layout: &Layout) -> Result<Option<S
 }
 
 /// The snapshot in the work directory, while its holder lives. What a dead one left is taken away.
-fn held(layout: &Layout) -> Result<Option<String>> {
+pub(super) fn held(layout: &Layout) -> Result<Option<String>> {
     let since = Instant::now();
     loop {
         let is_alive = is_service_alive(layout, SERVICE)?;

@@ -4,7 +4,8 @@
 //! runs beside the main service of the directory, with a lock of its own, and writes nothing but the
 //! snapshot's file.
 
-use super::{borrowed, connection, prepare};
+use super::settings::FollowAlong;
+use super::{along, borrowed, connection, prepare};
 use crate::catalog::{Ledger, Setup};
 use crate::check;
 use crate::conninfo::ConnInfo;
@@ -27,6 +28,8 @@ pub struct SnapshotSettings {
     pub dir: PathBuf,
     /// `--resume`, `--restart` or neither.
     pub intent: Intent,
+    /// Make a replication slot, and hold its snapshot.
+    pub follow: Option<FollowAlong>,
 }
 
 /// Exports a snapshot, gives its id to `publish`, and holds it until SIGTERM or SIGINT, which is how it
@@ -45,6 +48,10 @@ pub fn hold_snapshot(
         source,
         layout: claim.layout.clone(),
         held,
+        follow: settings
+            .follow
+            .clone()
+            .map(|along| (along, settings.intent)),
         publish,
     };
     let ended = supervisor::run(&mut machine, &mut host);
@@ -124,15 +131,16 @@ struct HoldHost<'a> {
     source: ConnInfo,
     layout: Layout,
     held: Option<String>,
+    follow: Option<(FollowAlong, Intent)>,
     publish: &'a dyn Fn(&str) -> Result<()>,
 }
 
 impl Host for HoldHost<'_> {
     fn spawn(&mut self, role: Role, number: u32, successor: bool) -> Result<Child> {
         let (source, layout) = (self.source.clone(), self.layout.clone());
-        let held = self.held.clone();
+        let (held, follow) = (self.held.clone(), self.follow.clone());
         supervisor::spawn(role, number, successor, move |leaf| {
-            body(leaf, &source, &layout, held.as_deref())
+            body(leaf, &source, &layout, (held.as_deref(), follow.as_ref()))
         })
     }
 
@@ -147,14 +155,22 @@ impl Host for HoldHost<'_> {
 }
 
 /// The body of the leaf.
-fn body(leaf: &mut Leaf<'_>, source: &ConnInfo, layout: &Layout, held: Option<&str>) -> Result<()> {
+fn body(
+    leaf: &mut Leaf<'_>,
+    source: &ConnInfo,
+    layout: &Layout,
+    (held, follow): (Option<&str>, Option<&(FollowAlong, Intent)>),
+) -> Result<()> {
     let connected = prepare::connect(leaf.role.label(), source, Side::Source)?;
     refuse_other_source(layout, &check::identity(&connected.facts))?;
     let link = connected.link;
     drop(connected.session);
-    let (session, id) = match held {
-        None => snapshot::export(leaf, &link)?,
-        Some(held) => snapshot::export_again(leaf, &link, held).map_err(|error| {
+    let (session, id) = match (held, follow) {
+        (None, None) => snapshot::export(leaf, &link)?,
+        (None, Some((along, intent))) => {
+            along::export_with_slot(leaf, (source, &link), layout, (along, *intent))?
+        }
+        (Some(held), _) => snapshot::export_again(leaf, &link, held).map_err(|error| {
             if error.is_snapshot_lost() {
                 error
                     .with_kind(Kind::BadArgs)
@@ -164,6 +180,9 @@ fn body(leaf: &mut Leaf<'_>, source: &ConnInfo, layout: &Layout, held: Option<&s
             }
         })?,
     };
+    if let (Some(held), Some((along, _))) = (held, follow) {
+        along::rename_snapshot(along, held, &id)?;
+    }
     snapshot::hold(leaf, session, &id, Some(layout))
 }
 
@@ -199,6 +218,7 @@ mod tests {
             source: String::new(),
             dir: dir.to_path_buf(),
             intent,
+            follow: None,
         }
     }
 

@@ -8,11 +8,12 @@ use super::pre_data::{self, PreDataInput};
 use super::prepare::{self, PrepareInput};
 use super::requirements::Requirement;
 use super::settings::CloneSettings;
-use super::{DrawProgress, borrowed, finish, post_data, read, roles};
+use super::{DrawProgress, along, borrowed, finish, post_data, read, roles};
 use crate::blob::{self, BlobFacts};
 use crate::catalog::{Ledger, Run};
 use crate::copy::{self, CopyFacts};
 use crate::error::{Error, Result};
+use crate::follow::run::{self as follow, FollowSettings, Following};
 use crate::index::{self, IndexFacts};
 use crate::supervisor::{self, Host, Leaf, Report, Role};
 use crate::sys::reap::Child;
@@ -40,6 +41,8 @@ pub(super) struct CloneHost {
     pub(super) requirements: Vec<Requirement>,
     /// Draws the progress line.
     pub(super) draw: DrawProgress,
+    /// What is followed beside the clone.
+    pub(super) follow: Option<FollowSettings>,
 }
 
 impl CloneHost {
@@ -66,6 +69,12 @@ impl CloneHost {
         })
     }
 
+    fn follow(&self) -> Result<&FollowSettings> {
+        self.follow
+            .as_ref()
+            .ok_or_else(|| Error::internal("this clone is not followed"))
+    }
+
     fn settings(&self) -> &CloneSettings {
         &self.input.settings
     }
@@ -81,6 +90,7 @@ impl CloneHost {
             borrowed: self.borrowed,
         };
         let goal = self.settings().goal;
+        let follow = &self.follow;
         let (fresh, draw) = (self.fresh, self.draw);
         let switches = self.settings().switches;
         let blob_facts = BlobFacts {
@@ -98,6 +108,16 @@ impl CloneHost {
         };
         Ok(match role {
             Role::Roles => Box::new(move |leaf| roles::run(leaf, &input)),
+            Role::Snapshot if follow.is_some() => {
+                let (follow, run) = (self.follow()?.clone(), means.run);
+                let prepare = self.input.clone();
+                Box::new(move |leaf| along::hold(leaf, &follow, &prepare, run))
+            }
+            Role::FollowSetup => {
+                let follow = self.follow()?.clone();
+                let snapshot = self.snapshot.clone();
+                Box::new(move |leaf| along::set_up_on(leaf, &follow, snapshot.as_deref()))
+            }
             Role::Snapshot => Box::new(move |leaf| {
                 // Beside a holder that serves other commands, too, this one serves its own run alone.
                 let is_public = !is_service_alive(&means.layout, borrowed::SERVICE)?;
@@ -130,7 +150,6 @@ impl CloneHost {
             | Role::Restore
             | Role::Validate
             | Role::Prove
-            | Role::FollowSetup
             | Role::Receive
             | Role::Transform
             | Role::Apply => {
@@ -160,6 +179,14 @@ impl Host for CloneHost {
         if role == Role::Prepare {
             let input = self.input.clone();
             let body = |leaf: &mut Leaf<'_>| prepare::run(leaf, &input);
+            return spawn_tidy(self.bells, (role, number, successor), body);
+        }
+        if Following::is_for(role) {
+            return follow::spawn(self.follow()?, false, (role, number, successor));
+        }
+        if role == Role::Sequence && number == along::LAST {
+            let settings = self.follow()?.clone();
+            let body = move |leaf: &mut Leaf<'_>| along::set_sequences(leaf, &settings);
             return spawn_tidy(self.bells, (role, number, successor), body);
         }
         let body = self.work(role)?;

@@ -3,6 +3,7 @@
 //! `stages` says what follows what and is pure; `host` starts the processes; the other files are
 //! their bodies where these are more than a job of their own. [`run`] is called in the supervisor.
 
+mod along;
 mod archive;
 mod begun;
 mod borrowed;
@@ -41,18 +42,20 @@ pub use dry_run::Preview;
 pub use goal::Goal;
 pub use hold::{SnapshotSettings, hold_snapshot};
 pub use parse_list::{ParseListSettings, list_archive, parse_list};
-pub use settings::{CloneSettings, FormatChoice, Switches};
+pub use settings::{CloneSettings, FollowAlong, FormatChoice, Switches};
 pub use stages::{Choices, Stages};
 
-use crate::catalog::{Ledger, Run, Step};
+use crate::catalog::{LastRun, Ledger, Run, Step};
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Error, Kind, Result};
+use crate::follow::run::{FollowSettings, Following, is_good_end, tell_what_is_missing};
 use crate::logging;
 use crate::queue::Bell;
 use crate::supervisor;
 use crate::sys::signal;
 use crate::workdir::{Claim, Intent, Layout, Remains};
 use crate::worker::Bells;
+use along::Together;
 use host::CloneHost;
 use prepare::PrepareInput;
 use requirements::Requirement;
@@ -149,6 +152,17 @@ fn one(
     draw: DrawProgress,
 ) -> Result<()> {
     let since = Instant::now();
+    let layout = Layout::new(settings.dir.clone());
+    let follow = match (&source, &target) {
+        (Some(source), Some(target)) => along::settings_of(settings, (source, target), &layout),
+        _ => None,
+    };
+    if let Some(follow) = &follow {
+        signal::install()?;
+        if settings.intent == Intent::Restart {
+            along::clean_up(follow)?;
+        }
+    }
     // A restart of some parts forgets these alone, and leaves the directory.
     let wipes = settings.goal == Goal::Clone && settings.intent == Intent::Restart;
     let intent = if wipes {
@@ -156,7 +170,12 @@ fn one(
     } else {
         Intent::Fresh
     };
-    let claim = Claim::take(Layout::new(settings.dir.clone()), intent)?;
+    let claim = Claim::take(layout, intent)?;
+    if let (Some(follow), Intent::Resume) = (&follow, settings.intent)
+        && along::find(&claim.layout)? == along::Found::Copied
+    {
+        return resume_follow(settings, follow, &claim);
+    }
     let snapshot = borrowed::find(settings, &claim.layout)?;
     signal::install()?;
     logging::set_progress_shown(settings.switches.progress);
@@ -167,7 +186,8 @@ fn one(
         index: bell()?,
         vacuum: bell()?,
     };
-    let mut stages = Stages::new(choices(settings, snapshot.is_some()));
+    let stages = Stages::new(choices(settings, snapshot.is_some()));
+    let mut machine = Together::new(stages, follow.is_some(), settings.switches.fail_fast);
     let mut host = CloneHost {
         input: PrepareInput {
             settings: settings.clone(),
@@ -185,12 +205,20 @@ fn one(
         redo: false,
         requirements,
         draw,
+        follow,
     };
-    let result = supervisor::run(&mut stages, &mut host);
+    let mut result = supervisor::run(&mut machine, &mut host);
     bells.remove();
     remains.sweep();
+    if let Some(follow) = host.follow.as_ref().filter(|_| machine.is_copied()) {
+        result = end_of_follow(result, &machine, follow);
+    }
     if result.is_err() && host.prepared.is_some() {
-        let options = if settings.goal.wants_snapshot() {
+        let options = if machine.is_copied() {
+            "--resume"
+        } else if settings.follow.is_some() {
+            "--restart"
+        } else if settings.goal.wants_snapshot() {
             "--resume --not-consistent"
         } else {
             "--resume"
@@ -202,6 +230,35 @@ fn one(
             id: prepared.run_id,
         };
         close(&claim.layout, run, elapsed_ms(since), &result)?;
+    }
+    result
+}
+
+/// What a run came to whose copy is whole.
+fn end_of_follow(result: Result<()>, machine: &Together, follow: &FollowSettings) -> Result<()> {
+    match result {
+        Ok(()) => {
+            let drained = machine.follow().and_then(Following::drained);
+            crate::follow::run::finish(follow, drained)
+        }
+        Err(error) if is_good_end(&error) => {
+            tell_what_is_missing(follow);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Goes on with the follow of a clone whose copy is whole.
+fn resume_follow(settings: &CloneSettings, follow: &FollowSettings, claim: &Claim) -> Result<()> {
+    let mut machine = Together::resumed(Stages::new(choices(settings, false)));
+    let mut host = along::ResumeHost(follow.clone());
+    let result = supervisor::run(&mut machine, &mut host);
+    let result = end_of_follow(result, &machine, follow);
+    let ledger = Ledger::open(&claim.layout.ledger())?;
+    if let Some(run) = LastRun::read(&ledger)? {
+        let outcome = if result.is_ok() { "done" } else { "failed" };
+        Run { id: run.id }.finish(&ledger, outcome)?;
     }
     result
 }
@@ -231,6 +288,7 @@ fn choices(settings: &CloneSettings, foreign_snapshot: bool) -> Choices {
         skip_vacuum: switches.skip_vacuum,
         skip_blobs: switches.skip_blobs,
         fail_fast: switches.fail_fast,
+        follows: settings.follow.is_some(),
         progress: switches.progress,
     }
 }

@@ -5,6 +5,9 @@
 
 use super::goal::{Goal, Part};
 use crate::filter::Rules;
+use crate::follow::files::CdcDir;
+use crate::follow::slot::SlotSettings;
+use crate::units::Lsn;
 use crate::workdir::Intent;
 use std::fmt;
 use std::path::PathBuf;
@@ -73,6 +76,23 @@ pub struct Switches {
     pub progress: bool,
 }
 
+/// How the changes of the source are followed beside and after its copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowAlong {
+    /// The folder of change data.
+    pub cdc: CdcDir,
+    /// The replication slot.
+    pub slot: SlotSettings,
+    /// Name of the replication origin on the target.
+    pub origin: String,
+    /// Where to stop.
+    pub endpos: Option<Lsn>,
+    /// Updates that change nothing are applied, too.
+    pub keep_no_op: bool,
+    /// Most bytes of change data.
+    pub max_cdc_size: Option<u64>,
+}
+
 /// Everything that a clone, or a command for some of its parts, is told.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CloneSettings {
@@ -110,6 +130,8 @@ pub struct CloneSettings {
     pub copy_format: FormatChoice,
     /// The switches.
     pub switches: Switches,
+    /// What `--follow` is told; `None`: changes are not followed.
+    pub follow: Option<FollowAlong>,
     /// The command line without secrets, for the ledger's `command_log`.
     pub cmdline: String,
 }
@@ -250,6 +272,7 @@ mod tests {
             filters: None,
             copy_format: FormatChoice::Auto,
             switches: Switches::default(),
+            follow: None,
             cmdline: String::new(),
         }
     }

@@ -48,6 +48,8 @@ pub struct Choices {
     pub skip_blobs: bool,
     /// `--fail-fast`.
     pub fail_fast: bool,
+    /// `--follow`.
+    pub follows: bool,
     /// A terminal wants a progress line.
     pub progress: bool,
 }
@@ -112,6 +114,11 @@ impl Stages {
         }
     }
 
+    /// Whether all of it is done, but for processes that are just ending.
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
     /// Keeps the first failure.
     pub fn fail(&mut self, error: Error) {
         self.failure.get_or_insert(error);
@@ -151,6 +158,9 @@ impl Stages {
             }
             Stage::Roles => self.enter(Stage::Snapshot),
             Stage::Snapshot if self.exports() => vec![self.spawn(Role::Snapshot, 1, false)],
+            Stage::Snapshot if self.choices.follows => {
+                vec![self.spawn(Role::FollowSetup, 1, false)]
+            }
             Stage::Snapshot => self.enter(Stage::Read),
             Stage::Read if !goal.fetches() => self.enter(Stage::PreData),
             Stage::Read => {
@@ -392,6 +402,7 @@ impl Stages {
             (Stage::Prepare, Role::Prepare) => self.enter(Stage::Roles),
             (Stage::Roles, Role::Roles) if self.choices.goal.is_roles() => self.enter(Stage::Over),
             (Stage::Roles, Role::Roles) => self.enter(Stage::Snapshot),
+            (Stage::Snapshot, Role::FollowSetup) => self.enter(Stage::Read),
             (Stage::Read, Role::Fetch | Role::Dump)
                 if !self.is_live(Role::Fetch) && !self.is_live(Role::Dump) =>
             {

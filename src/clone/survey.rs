@@ -3,11 +3,11 @@
 //! Runs in the prepare process, and in the main program, which does not fork for this. Reads both servers and
 //! looks for client tools; changes nothing anywhere.
 
-use super::filters;
 use super::goal::Part;
 use super::prepare::{self, Connected};
 use super::requirements;
 use super::settings::CloneSettings;
+use super::{along, filters};
 use crate::check::{self, Choices, Findings, FollowChoices, Found};
 use crate::conninfo::ConnInfo;
 use crate::dump::{SearchPlaces, Tools, choose};
@@ -93,11 +93,12 @@ pub(super) fn look_at_both(
 ) -> Result<(Findings, Option<Found>, Selection)> {
     let selection = selection(settings, source, Some(&mut *target), known)?;
     let choices = choices(settings, selection.left_out.clone())?;
+    let own = along::choices(settings)?;
     let (mut findings, found) = check::look(
         (&mut source.session, &source.facts),
         (&mut target.session, &target.facts),
         &choices,
-        follow,
+        follow.or(own.as_ref()),
     )?;
     filters::warn(&selection, &mut findings);
     for warning in [&source.warning, &target.warning].into_iter().flatten() {

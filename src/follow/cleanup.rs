@@ -27,8 +27,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(10);
 pub struct CleanupSettings {
     /// The source.
     pub source: ConnInfo,
-    /// The target.
-    pub target: ConnInfo,
+    /// The target; none: nothing was made there.
+    pub target: Option<ConnInfo>,
     /// The work directory; it need not be there.
     pub layout: Layout,
     /// The folder of change data; it need not be there.
@@ -87,7 +87,10 @@ pub fn run(settings: &CleanupSettings) -> Result<()> {
 }
 
 fn target(settings: &CleanupSettings) -> Result<()> {
-    let link = setup::link_within(CONNECT_BUDGET, &settings.target, Side::Target, TITLE)?;
+    let Some(conn) = &settings.target else {
+        return Ok(());
+    };
+    let link = setup::link_within(CONNECT_BUDGET, conn, Side::Target, TITLE)?;
     let mut session = link.session(TITLE, &Profile::TargetPlain)?;
     if origin::drop_all(&mut session, &settings.origin)? > 0 {
         log::info!(

@@ -57,6 +57,17 @@ pub fn link_within(budget: Duration, conn: &ConnInfo, side: Side, title: &str) -
 
 /// Sets everything up. Blocks.
 pub fn run(settings: &SetupSettings, canceller: &Canceller) -> Result<()> {
+    if run_holding(settings, canceller)?.holder.is_some() {
+        log::warn!(
+            "The snapshot of the replication slot ends with this command; for a copy that changes \
+             can be applied to, hold it with \"pgcopydb snapshot --follow\""
+        );
+    }
+    Ok(())
+}
+
+/// The same, and gives the session that holds the snapshot of a slot that was made just now.
+pub fn run_holding(settings: &SetupSettings, canceller: &Canceller) -> Result<Made> {
     let mut ledger = Ledger::open(&settings.layout.ledger())?;
     let before = Sentinel::read(ledger.connection())?;
     if before.is_some() && !settings.slot.resume {
@@ -78,13 +89,8 @@ pub fn run(settings: &SetupSettings, canceller: &Canceller) -> Result<()> {
         title: TITLE,
         canceller,
     };
-    let Made { file, holder } = slot::make(&means, &mut ledger, &settings.slot)?;
-    if holder.is_some() {
-        log::warn!(
-            "The snapshot of the replication slot ends with this command; for a copy that changes \
-             can be applied to, hold it with \"pgcopydb snapshot --follow\""
-        );
-    }
+    let made = slot::make(&means, &mut ledger, &settings.slot)?;
+    let file = &made.file;
     CdcSetup::put(&mut ledger, &[("source_uri", &settings.source.safe_uri())])?;
     if before.is_some() {
         log::info!("Skipping creation of pgcopydb.sentinel (--resume)");
@@ -98,5 +104,6 @@ pub fn run(settings: &SetupSettings, canceller: &Canceller) -> Result<()> {
         &settings.cdc,
         &settings.origin,
         file.lsn,
-    )
+    )?;
+    Ok(made)
 }

@@ -14,7 +14,7 @@ use crate::catalog::{CdcSetup, Ledger};
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::quote::{ident, literal};
 use crate::pg::{Canceller, Link, PgSession, Token};
-use crate::units::{Lsn, PgVersion};
+use crate::units::{Lsn, Oid, PgVersion};
 use crate::wire::Session;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +25,7 @@ const TRIES_MAX: u32 = 3;
 const TELL_AFTER: Duration = Duration::from_secs(5);
 
 /// What to make.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotSettings {
     /// Name of the slot.
     pub slot: String,
@@ -428,6 +428,13 @@ fn prepare_publications(
     }
     CdcSetup::put(ledger, &[("own_publications", &names.join("\n"))])?;
     publication::create(beside, plan)?;
+    // A copy leaves them out, which knows objects of the source by oid.
+    let rows = beside.query(
+        "select oid::text from pg_catalog.pg_publication where pubname = any ($1)",
+        &[&names],
+    )?;
+    let oids: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    CdcSetup::put(ledger, &[("own_publication_oids", &oids.join("\n"))])?;
     Ok(names)
 }
 
@@ -489,7 +496,9 @@ fn source_tables(session: &mut PgSession) -> Result<Vec<SourceTable>> {
             let root_schema: Option<String> = row.get("root_nspname");
             let root_name: Option<String> = row.get("root_relname");
             let key = columns.iter().filter(|column| column.is_key);
+            let oid: i64 = row.get("oid");
             Ok(SourceTable {
+                oid: Oid::try_from(oid).unwrap_or(0),
                 schema: row.get("nspname"),
                 name: row.get("relname"),
                 identity: match identity.as_str() {

@@ -3,9 +3,11 @@
 //! Pure but for one small file, `tables.json` beside the change data, which setup writes and transform
 //! and apply read: `test_decoding` does not say which columns are a table's replica identity.
 
+use crate::catalog::{Ledger, sqlite_error};
 use crate::error::{Error, Result};
+use crate::units::Oid;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Name of the file in the folder of change data.
@@ -47,9 +49,17 @@ pub struct SourceTable {
     /// Of a partition: schema and name of the table at the top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<(String, String)>,
+    /// Its oid; 0 in files of earlier versions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub oid: Oid,
     /// Its changes are left out, as filters say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub excluded: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(oid: &Oid) -> bool {
+    *oid == 0
 }
 
 /// The tables by name.
@@ -85,6 +95,26 @@ impl SourceTables {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.by_schema.is_empty()
+    }
+
+    /// The same, without the tables that a copy made without their rows, or not at all, as filters say.
+    pub fn load_filtered(folder: &Path, ledger: &Ledger) -> Result<Self> {
+        let read = || -> rusqlite::Result<HashSet<Oid>> {
+            ledger
+                .connection()
+                .prepare(
+                    "select object_oid from s_filter
+                      where catalog_oid = 1259 and what in ('object', 'part', 'rows')",
+                )?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        };
+        let left_out = read().map_err(|error| sqlite_error("read", &error))?;
+        let mut all = Self::load(folder)?;
+        for table in all.by_schema.values_mut().flat_map(HashMap::values_mut) {
+            table.excluded |= left_out.contains(&table.oid);
+        }
+        Ok(all)
     }
 
     /// Reads the file of a folder of change data; nothing is known where there is none.

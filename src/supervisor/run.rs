@@ -62,6 +62,8 @@ pub enum Order {
     StopAll,
     /// Log a line for operators.
     Say(String),
+    /// Log an error that does not end the run yet.
+    Alarm(String),
 }
 
 /// Decides what follows what; does no I/O.
@@ -224,6 +226,7 @@ impl Loop<'_> {
         while let Some(order) = orders.pop_front() {
             match order {
                 Order::Say(line) => log::info!("{line}"),
+                Order::Alarm(line) => log::error!("{line}"),
                 Order::StopAll => self.begin_stop(),
                 Order::Dismiss(role) => self.dismiss(role),
                 Order::Spawn { .. } if self.stop.is_some() => {}

@@ -2,7 +2,9 @@
 //!
 //! Runs in the main program before any work. Hidden spellings are those of the existing program.
 
+use super::stream::PluginArgs;
 use super::value;
+use crate::units::Lsn;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -165,36 +167,42 @@ pub(in crate::cli) struct RunArgs {
     pub(in crate::cli) dry_run: bool,
 }
 
-/// Options that are known and refused, as what they ask for is not built yet.
+/// What is followed, and how far.
 #[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = None)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "one field for each switch that can be typed"
 )]
+pub(in crate::cli) struct AlongArgs {
+    /// Receive the changes that are made meanwhile, and apply them after the copy
+    #[arg(long, short_alias = 'f')]
+    pub(in crate::cli) follow: bool,
+    #[command(flatten)]
+    pub(in crate::cli) plugin: PluginArgs,
+    /// Make the replication slot, as is done in any case
+    #[arg(long, short_alias = 't')]
+    pub(in crate::cli) create_slot: bool,
+    /// Name of the replication origin on the target [default: pgcopydb]
+    #[arg(long, short_alias = 'o', value_name = "NAME", value_parser = value::origin)]
+    pub(in crate::cli) origin: Option<String>,
+    /// Where following stops: all that is committed up to this LSN is applied
+    #[arg(long, short_alias = 'E', value_name = "LSN", value_parser = value::lsn)]
+    pub(in crate::cli) endpos: Option<Lsn>,
+    /// Apply updates that change nothing, too
+    #[arg(long)]
+    pub(in crate::cli) replay_no_op_updates: bool,
+    /// Follow tables without replica identity; their updates and deletes are lost
+    #[arg(long)]
+    pub(in crate::cli) allow_no_identity: bool,
+    /// Pause receiving while the files of changes take so much
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    pub(in crate::cli) max_cdc_size: Option<u64>,
+}
+
+/// Options that are known and refused, as what they ask for is not built yet.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = None)]
 pub(in crate::cli) struct NotYet {
-    #[arg(long, short_alias = 'f', hide = true)]
-    follow: bool,
-    #[arg(long, short_alias = 'p', hide = true)]
-    plugin: Option<OsString>,
-    #[arg(long, short_alias = 'w', hide = true)]
-    wal2json_numeric_as_string: bool,
-    #[arg(long, hide = true)]
-    publication: Option<OsString>,
-    #[arg(long, short_alias = 's', hide = true)]
-    slot_name: Option<OsString>,
-    #[arg(long, short_alias = 't', hide = true)]
-    create_slot: bool,
-    #[arg(long, short_alias = 'o', hide = true)]
-    origin: Option<OsString>,
-    #[arg(long, short_alias = 'E', hide = true)]
-    endpos: Option<OsString>,
-    #[arg(long, hide = true)]
-    replay_no_op_updates: bool,
-    #[arg(long, hide = true)]
-    allow_no_identity: bool,
-    #[arg(long, hide = true)]
-    max_cdc_size: Option<OsString>,
     #[arg(long, hide = true)]
     host: Option<OsString>,
     #[arg(long, hide = true)]
@@ -205,20 +213,6 @@ impl NotYet {
     /// The first of these options that was given.
     pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
         [
-            ("--follow", self.follow),
-            ("--plugin", self.plugin.is_some()),
-            (
-                "--wal2json-numeric-as-string",
-                self.wal2json_numeric_as_string,
-            ),
-            ("--publication", self.publication.is_some()),
-            ("--slot-name", self.slot_name.is_some()),
-            ("--create-slot", self.create_slot),
-            ("--origin", self.origin.is_some()),
-            ("--endpos", self.endpos.is_some()),
-            ("--replay-no-op-updates", self.replay_no_op_updates),
-            ("--allow-no-identity", self.allow_no_identity),
-            ("--max-cdc-size", self.max_cdc_size.is_some()),
             ("--host", self.host.is_some()),
             ("--port", self.port.is_some()),
         ]
@@ -238,6 +232,8 @@ pub(in crate::cli) struct CloneArgs {
     pub(in crate::cli) work: WorkArgs,
     #[command(flatten)]
     pub(in crate::cli) what: WhatArgs,
+    #[command(flatten)]
+    pub(in crate::cli) along: AlongArgs,
     #[command(flatten)]
     pub(in crate::cli) not_yet: NotYet,
 }

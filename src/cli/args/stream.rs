@@ -107,7 +107,7 @@ pub(in crate::cli) struct PlaceArgs {
 }
 
 /// How changes are decoded.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(in crate::cli) struct PluginArgs {
     /// Output plugin: `pgoutput`, `test_decoding` or `wal2json`
     #[arg(long, short_alias = 'p', value_name = "PLUGIN", value_parser = value::plugin)]

@@ -74,6 +74,7 @@ fn snapshot(settings: &CloneSettings, call: &Call<'_>) -> Result<()> {
         source: settings.source.clone(),
         dir: settings.dir.clone(),
         intent: settings.intent,
+        follow: settings.follow.clone(),
     };
     let json = call.globals.json;
     let publish = |id: &str| {

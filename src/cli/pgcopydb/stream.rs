@@ -77,7 +77,7 @@ fn run_setup(args: &SetupArgs, call: &Call<'_>) -> Result<()> {
         let (_stop, _canceller) = heed_signals()?;
         cleanup::run(&CleanupSettings {
             source: source.clone(),
-            target: target.clone(),
+            target: Some(target.clone()),
             layout: place.layout.clone(),
             cdc: place.cdc.clone(),
             slot: slot.slot.clone(),
@@ -145,7 +145,7 @@ fn run_cleanup(args: &CleanupArgs, call: &Call<'_>) -> Result<()> {
     let origin = args.origin.clone().or(place.cdc.read_origin()?);
     cleanup::run(&CleanupSettings {
         source,
-        target,
+        target: Some(target),
         layout: place.layout,
         cdc: place.cdc,
         slot: slot.unwrap_or_else(|| NAME_DEFAULT.to_owned()),

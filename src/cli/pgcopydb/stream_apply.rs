@@ -59,7 +59,12 @@ pub(in crate::cli) fn run_transform(args: &TransformArgs, call: &Call<'_>) -> Re
         .hint("Give two names, or - twice."));
     }
     announce();
-    let tables = SourceTables::load(place.cdc.top())?;
+    let ledger = place.layout.ledger();
+    let tables = if ledger.exists() {
+        SourceTables::load_filtered(place.cdc.top(), &Ledger::open_read_only(&ledger)?)?
+    } else {
+        SourceTables::load(place.cdc.top())?
+    };
     if tables.is_empty() {
         log::info!(
             "The tables of the source are not known, so updates and deletes of test_decoding have no key"
@@ -181,7 +186,9 @@ pub(in crate::cli) fn run_catchup(args: &CatchupArgs, call: &Call<'_>) -> Result
         ledger: Some(place.layout.ledger()),
     };
     let (_stop, _canceller) = heed_signals()?;
-    let tables = SourceTables::load(settings.cdc.top())?;
+    let ledger = Ledger::open_read_only(&place.layout.ledger())?;
+    let tables = SourceTables::load_filtered(settings.cdc.top(), &ledger)?;
+    drop(ledger);
     let options = Options {
         tables: &tables,
         keep_no_op,

@@ -2,18 +2,20 @@
 //!
 //! Runs in the main program. Reads the environment and what an earlier command left.
 
+use super::super::args::clone::AlongArgs;
 use super::super::args::stream::{PluginArgs, SourceArgs};
 use super::super::args::stream_apply::TargetArgs;
 use super::super::args::{ConnectionArgs, value};
 use super::super::environment::Environment;
 use super::connection::{connections, source_only, target_only};
 use super::{bad_variable, default_dir};
+use crate::clone::FollowAlong;
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Result};
 use crate::follow::files::{CdcDir, Plugin};
-use crate::follow::slot::SlotSettings;
+use crate::follow::slot::{self, SlotSettings};
 use crate::logging;
-use crate::workdir::Layout;
+use crate::workdir::{Intent, Layout};
 use std::path::PathBuf;
 
 /// Name of slot and origin where none is given.
@@ -102,6 +104,68 @@ pub(in crate::cli) fn plugin(
         None => None,
     };
     Ok(args.plugin.or(set))
+}
+
+/// What `--follow` of a clone is told; none without it.
+pub(in crate::cli) fn along(
+    args: &AlongArgs,
+    dir: Option<&PathBuf>,
+    intent: Intent,
+    environment: &Environment,
+) -> Result<Option<FollowAlong>> {
+    if !args.follow {
+        return Ok(None);
+    }
+    let place = place(dir, environment)?;
+    let resume = intent == Intent::Resume;
+    let mut slot = slot(&args.plugin, args.allow_no_identity, resume, environment)?;
+    let recorded = place.cdc.read_slot()?.filter(|_| intent != Intent::Restart);
+    if let Some(recorded) = recorded {
+        let name = args.plugin.slot_name.as_deref();
+        slot::check_recorded(
+            &recorded,
+            name.unwrap_or(&recorded.slot),
+            args.plugin.plugin,
+        )?;
+        slot.slot = recorded.slot;
+    }
+    let origin = place
+        .cdc
+        .read_origin()?
+        .filter(|_| intent != Intent::Restart);
+    let origin = args.origin.clone().or(origin);
+    Ok(Some(FollowAlong {
+        cdc: place.cdc,
+        slot,
+        origin: origin.unwrap_or_else(|| NAME_DEFAULT.to_owned()),
+        endpos: args.endpos,
+        keep_no_op: args.replay_no_op_updates || replay_no_op_updates(environment)?,
+        max_cdc_size: args.max_cdc_size,
+    }))
+}
+
+/// Options that were given in vain, as nothing is followed.
+pub(in crate::cli) fn without_effect(args: &AlongArgs) -> Vec<String> {
+    let given = [
+        ("--plugin", args.plugin.plugin.is_some()),
+        (
+            "--wal2json-numeric-as-string",
+            args.plugin.wal2json_numeric_as_string,
+        ),
+        ("--publication", args.plugin.publication.is_some()),
+        ("--slot-name", args.plugin.slot_name.is_some()),
+        ("--create-slot", args.create_slot),
+        ("--origin", args.origin.is_some()),
+        ("--endpos", args.endpos.is_some()),
+        ("--replay-no-op-updates", args.replay_no_op_updates),
+        ("--allow-no-identity", args.allow_no_identity),
+        ("--max-cdc-size", args.max_cdc_size.is_some()),
+    ];
+    given
+        .into_iter()
+        .filter(|(_, given)| *given && !args.follow)
+        .map(|(option, _)| format!("Option {option} has no effect without --follow"))
+        .collect()
 }
 
 /// What the replication slot is to be.

@@ -116,7 +116,7 @@ fn resolve(
         return Err(Error::bad_args(format!(
             "option {option} is not supported yet by pgcopydb {path}"
         ))
-        .hint("Leave it out: this version copies one whole database, once."));
+        .hint("Leave it out."));
     }
     let mut picker = Picker::limited(around.environment, &takes);
     let mut jobs = jobs(args, &mut picker)?;
@@ -147,15 +147,13 @@ fn resolve(
         args.run.snapshot.as_deref(),
     );
     let Connections { source, target } = both_sides(args, command, around.environment)?;
+    let dir = args.run.dir.clone();
     let settings = CloneSettings {
         goal,
         source,
         target,
-        dir: args
-            .run
-            .dir
-            .clone()
-            .unwrap_or_else(|| default_dir(around.environment)),
+        follow: follow::along(&args.along, dir.as_ref(), intent(args), around.environment)?,
+        dir: dir.unwrap_or_else(|| default_dir(around.environment)),
         intent: intent(args),
         snapshot,
         table_jobs: jobs.table,
@@ -173,8 +171,10 @@ fn resolve(
     };
     check_requirements(&settings)?;
     check_all_databases(&settings)?;
+    check_follow(&settings)?;
     let mut warnings = warnings(&settings, &takes);
     warnings.extend(of_restore_jobs(args, goal, &takes));
+    warnings.extend(follow::without_effect(&args.along));
     Ok(Resolved {
         settings,
         choices: picker.choices,
@@ -308,6 +308,7 @@ fn check_all_databases(settings: &CloneSettings) -> Result<()> {
     let given = [
         ("--snapshot", settings.snapshot.is_some()),
         ("--dry-run", switches.dry_run),
+        ("--follow", settings.follow.is_some()),
     ];
     for (option, given) in given {
         if given && switches.all_databases {
@@ -320,6 +321,20 @@ fn check_all_databases(settings: &CloneSettings) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses to copy rows that changes do not fit.
+fn check_follow(settings: &CloneSettings) -> Result<()> {
+    if settings.follow.is_none()
+        || !settings.switches.not_consistent
+        || settings.intent == Intent::Resume
+    {
+        return Ok(());
+    }
+    Err(
+        Error::bad_args("option --not-consistent cannot be used with --follow")
+            .hint("Changes follow on one snapshot: leave --not-consistent out."),
+    )
 }
 
 fn check_requirements(settings: &CloneSettings) -> Result<()> {

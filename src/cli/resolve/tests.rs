@@ -187,13 +187,41 @@ fn a_filters_file_is_read_and_judged_before_anything_connects() {
 }
 
 #[test]
+fn following_has_its_options_and_what_would_not_fit_is_refused() {
+    let read = settings(
+        &[
+            "--follow",
+            "--dir",
+            "/d",
+            "--slot-name",
+            "s",
+            "--endpos",
+            "0/10",
+        ],
+        &[("PGCOPYDB_OUTPUT_PLUGIN", "wal2json")],
+    );
+    let along = read.follow.unwrap();
+    assert_eq!(
+        (along.slot.slot.as_str(), along.origin.as_str()),
+        ("s", "pgcopydb")
+    );
+    assert_eq!(along.slot.plugin.unwrap().name(), "wal2json");
+    assert_eq!(along.cdc.top(), std::path::Path::new("/d/cdc"));
+    assert_eq!(along.endpos.unwrap().0, 16);
+    let error = resolve(&["--follow", "--not-consistent", "--dir", "/d"], &[]).unwrap_err();
+    assert_eq!(error.kind().exit_code(), 1);
+    assert!(error.message().contains("--not-consistent"), "{error}");
+    let read = resolve(&["--endpos", "0/10"], &[]).unwrap();
+    assert_eq!(
+        read.warnings,
+        ["Option --endpos has no effect without --follow"]
+    );
+    assert!(read.settings.follow.is_none());
+}
+
+#[test]
 fn what_is_not_built_yet_is_refused_by_name() {
-    let cases: [&[&str]; 4] = [
-        &["--follow"],
-        &["--plugin", "pgoutput"],
-        &["--endpos", "0/0"],
-        &["--port", "1"],
-    ];
+    let cases: [&[&str]; 2] = [&["--host", "x"], &["--port", "1"]];
     for options in cases {
         let error = resolve(options, &[]).unwrap_err();
         let expected = format!(

@@ -14,6 +14,7 @@ fn choices() -> Choices {
         skip_vacuum: false,
         skip_blobs: false,
         fail_fast: false,
+        follows: false,
         progress: false,
     }
 }

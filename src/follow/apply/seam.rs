@@ -124,6 +124,7 @@ mod tests {
 
     fn seam() -> Rc<Seam> {
         let leaf = |leaf: &str| SourceTable {
+            oid: 0,
             schema: "s".to_owned(),
             name: leaf.to_owned(),
             columns: Vec::new(),

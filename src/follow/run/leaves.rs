@@ -12,9 +12,11 @@ use crate::follow::cleanup::{self, CleanupSettings};
 use crate::follow::files::trouble;
 use crate::follow::receive::{self, ReceiveSettings};
 use crate::follow::setup::{self, SetupSettings};
+use crate::follow::slot::Made;
 use crate::follow::source_table::SourceTables;
 use crate::follow::transform::{Live, Options};
 use crate::follow::{prune, slot};
+use crate::pg::Canceller;
 use crate::pg::retry::RECONNECT_BUDGET;
 use crate::supervisor::{Leaf, Report, Role};
 use crate::units::{Lsn, Side, pretty_bytes};
@@ -26,7 +28,7 @@ use std::time::{Duration, Instant};
 const NAP_LEAST: Duration = Duration::from_millis(2);
 const NAP_MOST: Duration = Duration::from_millis(20);
 /// The sentinel is looked at so often.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Files of applied changes are removed so often.
 const PRUNE_EVERY: Duration = Duration::from_secs(300);
 /// Longest wait before a process takes the place of one that died.
@@ -35,36 +37,50 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// Makes slot, publications, sentinel and origin, or finds them again. Blocks.
 pub(super) fn set_up(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()> {
     let canceller = worker::enter(leaf)?;
-    let target = settings.target()?.clone();
     if settings.intent == Intent::Restart {
-        cleanup::run(&CleanupSettings {
-            source: settings.source.clone(),
-            target: target.clone(),
-            layout: settings.layout.clone(),
-            cdc: settings.cdc.clone(),
-            slot: settings.slot.slot.clone(),
-            publication: settings.slot.publication.clone(),
-            origin: settings.origin.clone(),
-        })?;
-        wipe(settings)?;
+        clean_up(settings)?;
     }
+    refuse_begun(settings)?;
+    setup::run(&setup_settings(settings)?, &canceller)?;
+    remember(settings)
+}
+
+/// The same for a copy that begins: gives the slot, and the session that holds its snapshot when it was
+/// made just now.
+pub fn set_up_holding(settings: &FollowSettings, canceller: &Canceller) -> Result<Made> {
+    refuse_begun(settings)?;
+    let made = setup::run_holding(&setup_settings(settings)?, canceller)?;
+    remember(settings)?;
+    Ok(made)
+}
+
+/// Drops slot, publications and origin, and removes what was received. Blocks.
+pub fn clean_up(settings: &FollowSettings) -> Result<()> {
+    cleanup::run(&CleanupSettings {
+        source: settings.source.clone(),
+        target: settings.target.clone(),
+        layout: settings.layout.clone(),
+        cdc: settings.cdc.clone(),
+        slot: settings.slot.slot.clone(),
+        publication: settings.slot.publication.clone(),
+        origin: settings.origin.clone(),
+    })?;
+    wipe(settings)
+}
+
+fn setup_settings(settings: &FollowSettings) -> Result<SetupSettings> {
     let mut slot = settings.slot.clone();
     // What an earlier command made is what this one is for.
     slot.resume = true;
-    refuse_begun(settings)?;
-    setup::run(
-        &SetupSettings {
-            source: settings.source.clone(),
-            target,
-            layout: settings.layout.clone(),
-            cdc: settings.cdc.clone(),
-            slot,
-            origin: settings.origin.clone(),
-            endpos: None,
-        },
-        &canceller,
-    )?;
-    remember(settings)
+    Ok(SetupSettings {
+        source: settings.source.clone(),
+        target: settings.target()?.clone(),
+        layout: settings.layout.clone(),
+        cdc: settings.cdc.clone(),
+        slot,
+        origin: settings.origin.clone(),
+        endpos: None,
+    })
 }
 
 /// Removes received changes and what was made of them.
@@ -168,7 +184,7 @@ pub(super) fn receive(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<
 pub(super) fn transform(leaf: &mut Leaf<'_>, settings: &FollowSettings, rest: bool) -> Result<()> {
     let mut ledger = come_in(leaf, settings)?;
     let recorded = CdcSetup::get(ledger.connection(), "replay_no_op_updates")?;
-    let tables = SourceTables::load(settings.cdc.top())?;
+    let tables = SourceTables::load_filtered(settings.cdc.top(), &ledger)?;
     let options = Options {
         tables: &tables,
         keep_no_op: settings.keep_no_op || recorded.as_deref() == Some("true"),

@@ -15,8 +15,8 @@ use crate::units::Lsn;
 /// Deaths of one process in a row, without any progress, after which it is not started again.
 const DEATHS_MAX: u32 = 10;
 
-/// How often transform reports, each second, before receive is told that nobody waits for it any more.
-const REPORTS_MAX: u32 = 10;
+/// How often transform reports, twice a second, before receive is told that nobody waits for it any more.
+const REPORTS_MAX: u32 = 20;
 
 /// The processes of a stream.
 const STREAM: [Role; 3] = [Role::Receive, Role::Transform, Role::Apply];

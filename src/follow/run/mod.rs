@@ -8,6 +8,7 @@
 mod leaves;
 mod machine;
 
+pub use leaves::{clean_up, set_up_holding};
 pub use machine::Following;
 
 use super::apply::{self, Missing};

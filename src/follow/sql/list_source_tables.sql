@@ -1,6 +1,6 @@
 -- The tables whose changes can come, with their columns and what tells a row.
 -- Parameters: none.
--- Columns: nspname text, relname text, identity text (key, full, nothing), columns text (JSON array of
+-- Columns: oid int8, nspname text, relname text, identity text (key, full, nothing), columns text (JSON array of
 --   {name, generated, is_key}, in order), root_nspname text and root_relname text (null: no partition).
 -- Order: oid. Servers: 9.6 and later.
 -- A deferrable primary key is no identity: the server does not log it.
@@ -25,7 +25,7 @@ with recursive up as (
      where i.indisvalid and i.indimmediate
        and ((c.relreplident = 'd' and i.indisprimary) or (c.relreplident = 'i' and i.indisreplident))
 )
-select n.nspname::text as nspname, c.relname::text as relname,
+select c.oid::int8 as oid, n.nspname::text as nspname, c.relname::text as relname,
        case when c.relreplident = 'f' then 'full' when k.oid is not null then 'key' else 'nothing' end as identity,
        coalesce((select jsonb_agg(jsonb_build_object(
                             'name', a.attname,

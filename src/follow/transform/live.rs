@@ -256,7 +256,9 @@ mod tests {
         );
         assert_eq!(live.reached(), Lsn(0x20));
         let before = read(&sql);
-        let first = File::open(&sql).unwrap().metadata().unwrap().ino();
+        // Its reader has it open, so that its number is not given to another file.
+        let reader = File::open(&sql).unwrap();
+        let first = reader.metadata().unwrap().ino();
         // It is cut, as after a disk that was full.
         json.set_len(0).unwrap();
         std::fs::write(&partial, format!("{BEGIN}{INSERT}")).unwrap();

@@ -5,6 +5,7 @@ use crate::follow::source_table::{Column, Identity, SourceTable};
 
 fn table(name: &str, columns: &[&str], identity: Identity) -> SourceTable {
     SourceTable {
+        oid: 0,
         schema: "public".to_owned(),
         name: name.to_owned(),
         columns: columns
