@@ -6,10 +6,11 @@ use nix::sys::signal::Signal;
 
 use crate::follow_apply::{assert_same_rows, catchup, ready};
 use crate::follow_random::connect;
-use crate::support::PATIENCE;
 use crate::support::follow::{Follow, PLUGINS};
 use crate::support::program::{Running, signal, start};
+use crate::support::servers::pair_on;
 use crate::support::within;
+use crate::support::{PATIENCE, WorkDir};
 
 /// Both databases with that schema, set up and allowed to apply, with each plugin that is there.
 fn with_each(schema: &str, test: impl Fn(&Follow)) {
@@ -398,5 +399,98 @@ fn dl_50_a_target_from_before_the_files_that_are_gone_is_refused() {
     catchup(&follow, &[])
         .exits(3)
         .says(&["files of applied changes were removed"]);
+    follow.cleanup(&[]).exits(0);
+}
+
+#[test]
+fn dl_23_bytes_that_are_of_no_encoding_arrive_as_they_are_or_are_refused() {
+    for plugin in PLUGINS {
+        let (from, to) = crate::support::follow::servers();
+        let name = format!("bytes_{plugin}");
+        let options = "encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'";
+        let follow = Follow {
+            pair: pair_on(from, to, name.clone(), options),
+            work: WorkDir::new(),
+            slot: name,
+            plugin,
+        };
+        let schema = "create table t (id int primary key, v text)";
+        follow.pair.in_source(schema);
+        follow.pair.in_target(schema);
+        if follow.setup(&[]).code != 0 {
+            println!("refused at setup, or not installed: {plugin}");
+            continue;
+        }
+        follow.command(&["sentinel", "set", "apply"], &[]).exits(0);
+        follow
+            .pair
+            .in_source("insert into t values (1, E'\\xff\\xfe'), (2, E'\\xc3\\xa9')");
+        follow.end_here();
+        let out = follow.receive(&[]);
+        if out.code == 0 {
+            catchup(&follow, &[]).exits(0);
+            let bytes = "select id, encode(v::bytea, 'hex') from t order by id";
+            assert_eq!(follow.pair.in_target(bytes), follow.pair.in_source(bytes));
+        } else {
+            let names_it = ["encoding", "UTF-8"]
+                .iter()
+                .any(|word| out.stderr.contains(word));
+            assert!(names_it, "{}", out.stderr);
+        }
+        follow.cleanup(&[]).exits(0);
+    }
+}
+
+#[test]
+fn dl_53_a_pipe_takes_nothing_before_what_lies_in_files_and_no_half_line() {
+    let schema = "create table t (id int primary key, v text)";
+    let Some(follow) = ready(PLUGINS[1], schema, &[]) else {
+        return;
+    };
+    follow
+        .pair
+        .in_source("insert into t values (1, 'in a file')");
+    follow.receive_all();
+    follow
+        .pair
+        .in_source("insert into t values (2, 'a'); insert into t values (3, 'b')");
+    follow.end_here();
+    let lines = follow.receive(&["--to-stdout"]).exits(0).stdout;
+    let through_pipes = |lines: &str| {
+        let file = follow.work.file("lines.json", lines);
+        let (dir, target) = (follow.work.dir(), follow.pair.target());
+        let program = env!("CARGO_BIN_EXE_pgcopydb");
+        let script = format!(
+            "'{program}' stream transform --dir '{dir}' - - <'{file}' |
+             '{program}' stream apply --dir '{dir}' --target '{target}' --resume - 2>&1"
+        );
+        let out = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .unwrap();
+        (
+            out.status.code(),
+            String::from_utf8_lossy(&out.stdout).into_owned(),
+        )
+    };
+    let (code, said) = through_pipes(&lines);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("stream catchup"), "{said}");
+    assert_eq!(follow.pair.in_target("select count(*) from t"), "0");
+    let first = lines.lines().next().unwrap();
+    assert!(first.contains("\"action\":\"J\""), "{first}");
+    // What lies in files, and then the pipe, which breaks in the middle of the last COMMIT.
+    follow.command(&["sentinel", "set", "endpos"], &["0/0"]);
+    catchup(&follow, &[]);
+    let cut = lines.rfind("\"action\":\"C\"").unwrap();
+    through_pipes(&lines[..cut]);
+    let there = follow
+        .pair
+        .in_target("select string_agg(id::text, ' ' order by id) from t");
+    assert!(["1 2", "1 2 3"].contains(&there.as_str()), "{there}");
+    follow.end_here();
+    follow.receive(&[]).exits(0);
+    catchup(&follow, &[]).exits(0);
+    assert_same_rows(&follow.pair);
     follow.cleanup(&[]).exits(0);
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::judge::differences;
-use super::load::Load;
+use super::load::{Load, first_rows};
 use super::steps::{fill_both, must, wait};
-use super::{Run, keep};
+use super::{Run, connect, keep};
 use crate::support::program::{Output, Running, signal, start};
 use crate::support::within;
 
@@ -18,6 +18,17 @@ const GONE: Duration = Duration::from_secs(12);
 
 /// One run of `follow`; what went wrong, if anything did.
 pub fn follow(seed: u64, plugin: &'static str) -> Result<(), String> {
+    run(seed, plugin, beside)
+}
+
+/// One run of `clone --follow`; what went wrong, if anything did.
+pub fn clone(seed: u64, plugin: &'static str) -> Result<(), String> {
+    run(seed, plugin, from_nothing)
+}
+
+type Play = fn(&mut Run, &mut Vec<String>) -> Result<(), String>;
+
+fn run(seed: u64, plugin: &'static str, play: Play) -> Result<(), String> {
     let mut this = Run::new(seed, plugin);
     let mut log = Vec::new();
     let result = play(&mut this, &mut log);
@@ -28,13 +39,43 @@ pub fn follow(seed: u64, plugin: &'static str) -> Result<(), String> {
     result
 }
 
-fn begin(this: &Run) -> Running {
+/// The program and its words, the first time and again.
+#[derive(Clone, Copy)]
+struct Kind {
+    command: &'static str,
+    first: &'static [&'static str],
+    again: &'static [&'static str],
+}
+
+const FOLLOW: Kind = Kind {
+    command: "follow",
+    first: &["--resume"],
+    again: &["--resume"],
+};
+
+const CLONE: Kind = Kind {
+    command: "clone",
+    first: &["--follow", "--split-tables-larger-than", "64kB"],
+    again: &[
+        "--follow",
+        "--split-tables-larger-than",
+        "64kB",
+        "--resume",
+        "--not-consistent",
+    ],
+};
+
+fn begin(this: &Run, kind: Kind, more: &[&str]) -> Running {
     let follow = &this.follow;
-    let (source, target) = (follow.pair.source(), follow.pair.target());
-    start(&[
-        "follow",
+    let (source, target, dir) = (
+        follow.pair.source(),
+        follow.pair.target(),
+        follow.work.dir(),
+    );
+    let mut words = vec![
+        kind.command,
         "--dir",
-        &follow.work.dir(),
+        &dir,
         "--source",
         &source,
         "--target",
@@ -43,11 +84,15 @@ fn begin(this: &Run) -> Running {
         &follow.slot,
         "--origin",
         &follow.slot,
-        "--resume",
-    ])
+        "--plugin",
+        follow.plugin,
+    ];
+    words.extend(more);
+    start(&words)
 }
 
-fn play(this: &mut Run, log: &mut Vec<String>) -> Result<(), String> {
+/// Both sides have the same rows before anything is followed.
+fn beside(this: &mut Run, log: &mut Vec<String>) -> Result<(), String> {
     this.follow.pair.in_target(&this.schema.ddl);
     fill_both(this)?;
     must(&this.follow.setup(&[]), "setup")?;
@@ -56,10 +101,58 @@ fn play(this: &mut Run, log: &mut Vec<String>) -> Result<(), String> {
         "set apply",
     )?;
     let mut load = Load::connect(&this.follow.pair.source(), this.follow.plugin);
-    let mut running = begin(this);
-    let result = work(this, &mut load, &mut running).and_then(|()| end(this, &mut load, running));
+    play(this, &mut load, FOLLOW, log)
+}
+
+/// The target is empty, and the source never stands still.
+fn from_nothing(this: &mut Run, log: &mut Vec<String>) -> Result<(), String> {
+    let mut source = connect(&this.follow.pair.source());
+    for sql in first_rows(&this.schema, &mut this.dice, this.follow.plugin) {
+        let _ = source.batch_execute(&sql);
+    }
+    drop(source);
+    let mut load = Load::connect(&this.follow.pair.source(), this.follow.plugin);
+    // A snapshot does not show what a TRUNCATE took: a table emptied before its turn fails by name.
+    load.truncates = false;
+    for _ in 0..this.dice.below(30) {
+        load.step(&this.schema, &mut this.dice);
+    }
+    play(this, &mut load, CLONE, log)
+}
+
+fn play(this: &mut Run, load: &mut Load, kind: Kind, log: &mut Vec<String>) -> Result<(), String> {
+    let mut running = begin(this, kind, kind.first);
+    let result = work(this, load, kind, &mut running).and_then(|()| end(this, load, kind, running));
     log.append(&mut load.log);
     result
+}
+
+/// Goes on after a stop. A copy that is not whole may be refused: then all begins anew.
+fn go_on(this: &Run, kind: Kind, load: &mut Load) -> Result<Running, String> {
+    let mut running = begin(this, kind, kind.again);
+    if kind.command == "follow" {
+        return Ok(running);
+    }
+    let refused =
+        || running.children().is_empty() && !crate::support::program::lives(running.pid());
+    if !within(Duration::from_millis(700), refused) {
+        return Ok(running);
+    }
+    let out = running.wait_within(GONE);
+    if out.code == 0 || is_our_doing(&out) {
+        return Ok(begin(this, kind, kind.again));
+    }
+    if out.code != 3 {
+        must(&out, "a clone that is resumed")?;
+    }
+    load.log
+        .push(format!("-- refused, and begun anew: {}", out.stderr));
+    this.follow.cleanup(&[]);
+    let _ = std::fs::remove_dir_all(this.follow.work.path());
+    let (to, db) = (this.follow.pair.to, &this.follow.pair.db);
+    to.sql("postgres", &format!("drop database \"{db}\" with (force)"));
+    to.create_database(db, "template template0");
+    Ok(begin(this, kind, kind.first))
 }
 
 /// Whether a run ended because a process of it was killed that nobody can start again.
@@ -68,7 +161,12 @@ fn is_our_doing(out: &Output) -> bool {
 }
 
 /// Kills something; gives what runs then.
-fn disturb(this: &mut Run, mut running: Running) -> Result<Running, String> {
+fn disturb(
+    this: &mut Run,
+    mut running: Running,
+    kind: Kind,
+    load: &mut Load,
+) -> Result<Running, String> {
     match this.dice.below(4) {
         0 => {
             let tree = running.children();
@@ -78,16 +176,16 @@ fn disturb(this: &mut Run, mut running: Running) -> Result<Running, String> {
             if !within(GONE, gone) {
                 return Err("processes outlive their supervisor".to_owned());
             }
-            Ok(begin(this))
+            go_on(this, kind, load)
         }
         1 => {
             running.kill(Signal::SIGTERM);
             let out = running.wait_within(GONE);
-            // The signal may come before it is heeded.
-            if !is_our_doing(&out) && out.code != 143 {
+            // The signal may come before it is heeded; a copy that is not whole is no success.
+            if !is_our_doing(&out) && ![143, 15].contains(&out.code) {
                 must(&out, "a follow that was stopped")?;
             }
-            Ok(begin(this))
+            go_on(this, kind, load)
         }
         _ => {
             let children = running.children();
@@ -99,24 +197,26 @@ fn disturb(this: &mut Run, mut running: Running) -> Result<Running, String> {
     }
 }
 
-fn work(this: &mut Run, load: &mut Load, running: &mut Running) -> Result<(), String> {
+fn work(this: &mut Run, load: &mut Load, kind: Kind, running: &mut Running) -> Result<(), String> {
     for _ in 0..120 + this.dice.below(240) {
         load.step(&this.schema, &mut this.dice);
         match this.dice.below(200) {
             0..3 => {
                 let next = std::mem::replace(running, idle());
-                *running = disturb(this, next)?;
+                *running = disturb(this, next, kind, load)?;
             }
             3..6 => {
                 this.follow.pair.in_source("select pg_switch_wal()");
             }
-            6 => must(&this.follow.command(&["prune"], &[]), "prune")?,
-            7 => {
+            6 if kind.command == "follow" => {
+                must(&this.follow.command(&["prune"], &[]), "prune")?;
+            }
+            7 if kind.command == "follow" => {
                 let which = this.dice.pick(&["apply", "prefetch"]);
                 let out = this.follow.command(&["sentinel", "set", which], &[]);
                 must(&out, "sentinel set")?;
             }
-            8 => wait(this.dice.below(300)),
+            8 | 9 => wait(this.dice.below(300)),
             _ => {}
         }
     }
@@ -128,8 +228,42 @@ fn idle() -> Running {
     start(&["version"])
 }
 
-fn end(this: &mut Run, load: &mut Load, mut running: Running) -> Result<(), String> {
+/// Waits until the copy is made and its changes are being applied.
+fn wait_for_copy(
+    this: &Run,
+    kind: Kind,
+    load: &mut Load,
+    mut running: Running,
+) -> Result<Running, String> {
+    let applies = || {
+        let got = this.follow.command(&["sentinel", "get"], &["--apply"]);
+        got.code == 0 && got.stdout.trim() == "enabled"
+    };
+    for _ in 0..4 {
+        let ended = || !crate::support::program::lives(running.pid());
+        within(END, || applies() || ended());
+        if applies() {
+            return Ok(running);
+        }
+        let out = running.wait_within(GONE);
+        if !is_our_doing(&out) {
+            must(&out, "the clone")?;
+        }
+        running = go_on(this, kind, load)?;
+    }
+    Err("the copy does not come to its end".to_owned())
+}
+
+fn end(this: &mut Run, load: &mut Load, kind: Kind, mut running: Running) -> Result<(), String> {
     load.finish(&mut this.dice);
+    if kind.command == "clone" {
+        running = wait_for_copy(this, kind, load, running)?;
+        load.truncates = true;
+        for _ in 0..this.dice.below(100) {
+            load.step(&this.schema, &mut this.dice);
+        }
+        load.finish(&mut this.dice);
+    }
     must(
         &this.follow.command(&["sentinel", "set", "apply"], &[]),
         "set apply",
@@ -137,13 +271,13 @@ fn end(this: &mut Run, load: &mut Load, mut running: Running) -> Result<(), Stri
     this.follow.end_here();
     if this.dice.chance(1, 2) {
         wait(this.dice.below(300));
-        if !within(Duration::ZERO, || running.children().is_empty()) {
-            running = disturb(this, running)?;
+        if !running.children().is_empty() {
+            running = disturb(this, running, kind, load)?;
         }
     }
     let mut out = running.wait_within(END);
     if is_our_doing(&out) {
-        running = begin(this);
+        running = go_on(this, kind, load)?;
         out = running.wait_within(END);
     }
     must(&out, "the last follow")?;
