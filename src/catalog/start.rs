@@ -10,7 +10,7 @@ use crate::units::Lsn;
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 
-/// Tables with a later start than the slot, by schema and name on the source.
+/// The tables that were copied, by schema and name on the source; unset: with the slot's snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableStarts {
     by_table: HashMap<(String, String), Lsn>,
@@ -75,10 +75,8 @@ impl TableStarts {
                 ))
                 .hint("Changes cannot be applied to it: begin anew with --restart."));
             }
-            if start.is_set() {
-                all.last = all.last.max(start);
-                all.by_table.insert((schema, name), start);
-            }
+            all.last = all.last.max(start);
+            all.by_table.insert((schema, name), start);
         }
         Ok(all)
     }
@@ -94,6 +92,12 @@ impl TableStarts {
     /// beginning.
     pub fn last(&self) -> Lsn {
         self.last
+    }
+
+    /// Whether rows of that table were copied.
+    pub fn knows(&self, schema: &str, name: &str) -> bool {
+        let key = (schema.to_owned(), name.to_owned());
+        self.by_table.contains_key(&key)
     }
 
     /// Where the copy of a table ends; unset: with the slot's snapshot.

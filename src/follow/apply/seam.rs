@@ -40,7 +40,10 @@ impl Seam {
         }
         let mut roots: HashMap<Name, Vec<Name>> = HashMap::new();
         for table in tables.all() {
-            if let Some(root) = &table.root {
+            // What is partitioned again in between has no rows of its own.
+            if let Some(root) = &table.root
+                && starts.knows(&table.schema, &table.name)
+            {
                 let name = (table.schema.clone(), table.name.clone());
                 roots.entry(root.clone()).or_default().push(name);
             }
@@ -93,17 +96,22 @@ impl Seam {
         .hint("Begin anew with --restart, or with a publication whose publish_via_partition_root is off."))
     }
 
-    /// What is left of a TRUNCATE; a table at the top is replaced by its partitions where these differ.
+    /// What is left of a TRUNCATE. Where something goes, partitions stand for the tables above them.
     pub(super) fn truncate(&self, mut truncate: Truncate, end: Lsn) -> Option<Truncate> {
-        let start = |name: &Name| self.starts.of(&name.0, &name.1);
+        let is_copied = |name: &Name| end <= self.starts.of(&name.0, &name.1);
+        let tables = std::mem::take(&mut truncate.tables);
+        let leaves = |name: &Name| self.roots.get(name).cloned();
+        let concerned =
+            |name: &Name| leaves(name).map_or(is_copied(name), |all| all.iter().any(is_copied));
+        if !tables.iter().any(concerned) {
+            truncate.tables = tables;
+            return Some(truncate);
+        }
         let mut left: Vec<Name> = Vec::new();
-        for table in std::mem::take(&mut truncate.tables) {
-            let all = match self.roots.get(&table) {
-                Some(leaves) if leaves.iter().any(|leaf| end <= start(leaf)) => leaves.clone(),
-                _ => vec![table],
-            };
-            for one in all {
-                if end > start(&one) && !left.contains(&one) {
+        for table in tables {
+            for one in leaves(&table).unwrap_or_else(|| vec![table]) {
+                let is_known = self.starts.knows(&one.0, &one.1);
+                if is_known && !is_copied(&one) && !left.contains(&one) {
                     left.push(one);
                 }
             }
@@ -132,8 +140,16 @@ mod tests {
             root: Some(name("root")),
             excluded: false,
         };
-        let tables: SourceTables = [leaf("p1"), leaf("p2")].into_iter().collect();
-        let starts = TableStarts::of_list([(name("t"), Lsn(50)), (name("p1"), Lsn(70))]);
+        let tables: SourceTables = [leaf("p1"), leaf("p2"), leaf("between")]
+            .into_iter()
+            .collect();
+        let slot = |table| (name(table), Lsn::UNSET);
+        let starts = TableStarts::of_list([
+            (name("t"), Lsn(50)),
+            (name("p1"), Lsn(70)),
+            slot("p2"),
+            slot("other"),
+        ]);
         let folder = tempfile::tempdir().unwrap();
         let cdc = CdcDir::new(folder.path().to_path_buf());
         assert!(
@@ -175,7 +191,10 @@ mod tests {
             seam.truncate(all, Lsn(end)).map(|left| left.tables)
         };
         assert_eq!(truncate(&["t", "other"], 40), Some(vec![name("other")]));
-        assert_eq!(truncate(&["root", "p1", "p2"], 60), Some(vec![name("p2")]));
+        assert_eq!(
+            truncate(&["root", "between", "p1", "p2"], 60),
+            Some(vec![name("p2")])
+        );
         assert_eq!(
             truncate(&["root", "p1"], 80),
             Some(vec![name("root"), name("p1")])
