@@ -12,7 +12,7 @@
 
 use super::prepare::PrepareInput;
 use super::settings::{CloneSettings, FollowAlong};
-use super::{Stages, borrowed};
+use super::{Stages, again, borrowed};
 use crate::catalog::{CdcSetup, Ledger, Run, Sentinel};
 use crate::check::FollowChoices;
 use crate::conninfo::ConnInfo;
@@ -90,23 +90,22 @@ pub(super) enum Found {
     Copied,
     /// It is not; its snapshot is held by another process.
     Held,
+    /// It is not; what is left is copied with a later snapshot, see `again`.
+    Lost,
 }
 
-/// Looks what there is to resume. Errors: a copy that is not whole, and nobody holds its snapshot: the
-/// tables that are left would show what is received as changes, too.
-pub(super) fn find(layout: &Layout) -> Result<Found> {
+/// Looks what there is to resume. Errors: rows were copied before there was a slot.
+pub(super) fn find(settings: &FollowSettings, layout: &Layout) -> Result<Found> {
     if is_copied(&layout.ledger())? {
         return Ok(Found::Copied);
     }
     if borrowed::held(layout)?.is_some() {
         return Ok(Found::Held);
     }
-    Err(Error::bad_state(format!(
-        "the copy in work directory \"{}\" is not complete, and its snapshot is gone",
-        layout.top().display()
-    ))
-    .detail("Changes since then are received already; tables that are still to be copied would have them twice.")
-    .hint("Use --restart to begin anew; with \"pgcopydb snapshot --follow\" the snapshot outlives the copy."))
+    if settings.cdc.read_slot()?.is_none() {
+        again::refuse_without_slot(layout)?;
+    }
+    Ok(Found::Lost)
 }
 
 /// Removes what an earlier follow of the work directory has left on both sides, if there was one.
@@ -194,11 +193,7 @@ pub(super) fn hold(
     let made = follow::set_up_holding(settings, &canceller)?;
     let mut file = made.file;
     let Some(holder) = made.holder else {
-        return Err(Error::bad_state(format!(
-            "replication slot \"{}\" was made before, and its snapshot is gone",
-            file.slot
-        ))
-        .hint("Use --restart for a new one; \"pgcopydb snapshot --follow\" holds one for later commands."));
+        return again::hold(leaf, &canceller, (settings, input), (run, &file));
     };
     let link = setup::link(&settings.source, Side::Source, leaf.role.label())?;
     // The same snapshot under a name of its own, held by a session that can be asked whether it lives.
@@ -307,6 +302,7 @@ pub(super) fn set_sequences(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> R
     let _source = canceller.register(Token::from_session(&source));
     let _target = canceller.register(Token::from_session(&target));
     let ledger = Ledger::open(&settings.layout.ledger())?;
+    again::validate(&mut target, &ledger)?;
     let done = sequence::reset(&mut source, &mut target, &ledger)
         .context(|| "setting sequences after the last change".to_owned())?;
     log::info!("Reset {} sequences on the target database", done.set);

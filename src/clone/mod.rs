@@ -3,6 +3,7 @@
 //! `stages` says what follows what and is pure; `host` starts the processes; the other files are
 //! their bodies where these are more than a job of their own. [`run`] is called in the supervisor.
 
+mod again;
 mod along;
 mod archive;
 mod begun;
@@ -171,12 +172,18 @@ fn one(
         Intent::Fresh
     };
     let claim = Claim::take(layout, intent)?;
-    if let (Some(follow), Intent::Resume) = (&follow, settings.intent)
-        && along::find(&claim.layout)? == along::Found::Copied
-    {
+    let found = match (&follow, settings.intent) {
+        (Some(follow), Intent::Resume) => Some(along::find(follow, &claim.layout)?),
+        _ => None,
+    };
+    let settings = &again::exact(settings);
+    if let (Some(follow), Some(along::Found::Copied)) = (&follow, found) {
         return resume_follow(settings, follow, &claim);
     }
-    let snapshot = borrowed::find(settings, &claim.layout)?;
+    let snapshot = match found {
+        Some(along::Found::Lost) => None,
+        _ => borrowed::find(settings, &claim.layout)?,
+    };
     signal::install()?;
     logging::set_progress_shown(settings.switches.progress);
     let remains = Remains::of(&claim.layout);
@@ -214,15 +221,7 @@ fn one(
         result = end_of_follow(result, &machine, follow);
     }
     if result.is_err() && host.prepared.is_some() {
-        let options = if machine.is_copied() {
-            "--resume"
-        } else if settings.follow.is_some() {
-            "--restart"
-        } else if settings.goal.wants_snapshot() {
-            "--resume --not-consistent"
-        } else {
-            "--resume"
-        };
+        let options = how_to_go_on(settings);
         log::info!("To go on where this run stopped, repeat the command with {options}");
     }
     if let Some(prepared) = &host.prepared {
@@ -232,6 +231,15 @@ fn one(
         close(&claim.layout, run, elapsed_ms(since), &result)?;
     }
     result
+}
+
+/// Options with which a run that was interrupted goes on.
+fn how_to_go_on(settings: &CloneSettings) -> &'static str {
+    if settings.follow.is_none() && settings.goal.wants_snapshot() {
+        "--resume --not-consistent"
+    } else {
+        "--resume"
+    }
 }
 
 /// What a run came to whose copy is whole.

@@ -90,7 +90,7 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
         let plan = publication::plan(&settings.slot, &tables, facts.version);
         look_at_tables(plugin, settings, &plan)?;
         let names = prepare_publications(&mut beside, ledger, settings, plugin, &plan)?;
-        let (holder, created) = match create(means, &settings.slot, plugin) {
+        let (holder, created) = match create(means, (&settings.slot, plugin), false) {
             Ok(made) => made,
             Err(error) => {
                 drop_own_publications(&mut beside, ledger)?;
@@ -140,14 +140,18 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
     .hint("Wait until migrations of its schema are over, then start again."))
 }
 
-/// Makes the slot itself; the session holds its snapshot.
-fn create(means: &Means<'_>, name: &str, plugin: Plugin) -> Result<(Session, source::Created)> {
+/// Makes a slot itself; the session holds its snapshot, and a temporary one altogether.
+pub fn create(
+    means: &Means<'_>,
+    (name, plugin): (&str, Plugin),
+    temporary: bool,
+) -> Result<(Session, source::Created)> {
     let mut holder = source::connect_replication(means.link, means.title, Duration::from_secs(60))?;
     let _cancel = means
         .canceller
         .register(Token::Wire(holder.cancel_token()?));
     let _told = tell_who_is_waited_for(means.link.clone(), means.title.to_owned())?;
-    let created = source::create_slot(&mut holder, name, plugin, false)?;
+    let created = source::create_slot(&mut holder, name, plugin, temporary)?;
     Ok((holder, created))
 }
 

@@ -8,4 +8,4 @@
 mod existing;
 mod worker;
 
-pub use worker::{IndexFacts, run};
+pub use worker::{IndexFacts, VALIDATE_LATER, run};

@@ -4,8 +4,8 @@
 //! `search_path`: expressions of indexes may call functions that depend on it.
 
 use super::existing::{self, Found};
-use crate::catalog::unit::{Done, Item, Kind, Makes, Unit};
-use crate::catalog::{Step, sqlite_error};
+use crate::catalog::unit::{self, Done, Item, Kind, Makes, Unit};
+use crate::catalog::{Sentinel, Step, TableStarts, sqlite_error};
 use crate::error::{Context, Error, Result};
 use crate::pg::{PgSession, Profile, Registration, Token};
 use crate::supervisor::{Leaf, Report};
@@ -17,6 +17,9 @@ use std::time::Instant;
 
 /// Most small tables in one transaction: each takes a few locks.
 const GROUP_MAX: u32 = 20;
+/// Why a foreign key is not validated by the worker whose turn it is.
+pub const VALIDATE_LATER: &str =
+    "validated once the changes are applied that bring all tables to one position";
 
 /// What an index worker needs beyond what every worker gets.
 #[derive(Clone, Debug)]
@@ -328,6 +331,14 @@ fn add_constraint(session: &mut PgSession, table: &Table, item: &Item, look: boo
     Ok(())
 }
 
+/// Whether tables were copied from several snapshots, and the changes in between are still to come.
+fn waits_for_changes(worker: &Worker<'_, '_>) -> Result<bool> {
+    let connection = worker.ledger.connection();
+    let last = TableStarts::read(connection)?.last();
+    let applied = Sentinel::read(connection)?.map_or(last, |row| row.replay_lsn);
+    Ok(applied < last)
+}
+
 /// Validates a foreign key. Rows that break it leave it NOT VALID, are named, and are no reason to
 /// stop the others.
 fn validate(
@@ -342,6 +353,14 @@ fn validate(
         .first()
         .ok_or_else(|| Error::internal("a foreign key without statement"))?;
     worker.begin(&format!("validate {}", item.name), Some(unit.id))?;
+    if waits_for_changes(worker)? {
+        log::info!("Foreign key {} is {VALIDATE_LATER}", item.name);
+        let ready = worker
+            .ledger
+            .write(|tx| unit::skip(tx, unit, VALIDATE_LATER))?;
+        worker.means.bells.ring(&ready);
+        return Ok(());
+    }
     let session = connect(worker, target, facts)?;
     let result = item
         .statements

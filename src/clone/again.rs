@@ -1,0 +1,125 @@
+//! `clone --follow --resume` of a copy that is not whole, and whose snapshot is gone: exact all the same.
+//!
+//! Tables that are left are copied with the snapshot of a second, temporary slot, which shows exactly what
+//! ends up to its consistent point. That position is written down for this run before it copies anything;
+//! changes up to there are not applied to these tables. Until the last such position is applied, tables of
+//! different positions stand side by side, so foreign keys are validated after that.
+
+use super::prepare::PrepareInput;
+use super::settings::CloneSettings;
+use crate::catalog::unit::Item;
+use crate::catalog::{Ledger, Run, TableStarts, sqlite_error};
+use crate::error::{Context, Error, Result};
+use crate::follow::files::SlotFile;
+use crate::follow::run::FollowSettings;
+use crate::follow::{setup, slot};
+use crate::index::VALIDATE_LATER;
+use crate::pg::{Canceller, PgSession};
+use crate::snapshot;
+use crate::supervisor::Leaf;
+use crate::units::Side;
+use crate::workdir::Layout;
+use rusqlite::params;
+
+/// Characters of the slot's name that go into that of the temporary one, which has 63 at most.
+const SLOT_NAME_MAX: usize = 45;
+
+/// What was asked for, but that tables are read in a snapshot where changes follow on them.
+pub(super) fn exact(settings: &CloneSettings) -> CloneSettings {
+    let mut settings = settings.clone();
+    settings.switches.not_consistent &= settings.follow.is_none();
+    settings
+}
+
+/// Refuses where rows were copied before there was a slot: what was committed in between would be lost.
+pub(super) fn refuse_without_slot(layout: &Layout) -> Result<()> {
+    let path = layout.ledger();
+    if !path.exists() {
+        return Ok(());
+    }
+    let copied: bool = Ledger::open_read_only(&path)?
+        .connection()
+        .query_row(
+            "select exists (select 1 from unit where kind = 'copy' and (attempts > 0 or state = 'done'))",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(|error| sqlite_error("read", &error))?;
+    if !copied {
+        return Ok(());
+    }
+    Err(Error::bad_state(format!(
+        "rows were copied in work directory \"{}\" before changes were followed",
+        layout.top().display()
+    ))
+    .hint("What was committed in between would be lost: use --restart to begin anew."))
+}
+
+/// The rest of the body of the snapshot process, for a slot that was made before.
+pub(super) fn hold(
+    leaf: &mut Leaf<'_>,
+    canceller: &Canceller,
+    (settings, input): (&FollowSettings, &PrepareInput),
+    (run, file): (Run, &SlotFile),
+) -> Result<()> {
+    let title = leaf.role.label();
+    let link = setup::link(&settings.source, Side::Source, title)?;
+    let means = slot::Means {
+        link: &link,
+        cdc: &settings.cdc,
+        title,
+        canceller,
+    };
+    // That of an earlier try may still be going.
+    let name: String = file.slot.chars().take(SLOT_NAME_MAX).collect();
+    let name = format!("{name}_again_{}", std::process::id());
+    let (holder, created) = slot::create(&means, (&name, file.plugin), true)?;
+    let (session, id) = snapshot::export_again(leaf, &link, &created.snapshot)?;
+    // The temporary slot goes with its session; the snapshot is held by ours now.
+    holder.close();
+    let mut ledger = Ledger::open(&input.layout.ledger())?;
+    TableStarts::note(&mut ledger, run.id, created.lsn)?;
+    run.set_snapshot(&ledger, &id)?;
+    log::info!(
+        "Tables that are left are copied as of {}; changes up to there are not applied to them",
+        created.lsn
+    );
+    snapshot::hold(leaf, session, &id, Some(&input.layout))
+}
+
+/// Validates the foreign keys that waited for the changes.
+pub(super) fn validate(target: &mut PgSession, ledger: &Ledger) -> Result<()> {
+    let failed = |error: rusqlite::Error| sqlite_error("read", &error);
+    let waiting: Vec<(i64, Option<String>)> = ledger
+        .connection()
+        .prepare(
+            "select id, sql from unit where kind = 'validate' and state = 'skipped'
+                and json_extract(error, '$.message') = ?1 order by id",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map([VALIDATE_LATER], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        })
+        .map_err(failed)?;
+    for (id, sql) in waiting {
+        let items: Vec<Item> = serde_json::from_str(sql.as_deref().unwrap_or("[]"))
+            .map_err(|error| Error::internal(format!("unit {id} has no statements: {error}")))?;
+        for item in items {
+            for statement in &item.statements {
+                target
+                    .batch_execute(statement)
+                    .context(|| format!("validating foreign key {}", item.name))?;
+            }
+            log::info!("VALIDATE {}, after the changes", item.name);
+        }
+        ledger
+            .connection()
+            .execute(
+                "update unit set state = 'done', error = null where id = ?1",
+                params![id],
+            )
+            .map_err(|error| sqlite_error("write", &error))?;
+    }
+    Ok(())
+}
