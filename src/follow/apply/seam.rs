@@ -12,7 +12,7 @@ use crate::follow::files::CdcDir;
 use crate::follow::source_table::SourceTables;
 use crate::follow::txn_index::TxnIndex;
 use crate::units::Lsn;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Schema and name.
@@ -24,6 +24,8 @@ pub(super) struct Seam {
     starts: TableStarts,
     /// Tables at the top of partitions, with those.
     roots: HashMap<Name, Vec<Name>>,
+    /// Partitions without rows of their own: what is partitioned again.
+    between: HashSet<Name>,
     index: Option<TxnIndex>,
 }
 
@@ -39,13 +41,16 @@ impl Seam {
             return Ok(None);
         }
         let mut roots: HashMap<Name, Vec<Name>> = HashMap::new();
+        let mut between = HashSet::new();
         for table in tables.all() {
-            // What is partitioned again in between has no rows of its own.
-            if let Some(root) = &table.root
-                && starts.knows(&table.schema, &table.name)
-            {
-                let name = (table.schema.clone(), table.name.clone());
+            let Some(root) = &table.root else {
+                continue;
+            };
+            let name = (table.schema.clone(), table.name.clone());
+            if starts.knows(&name.0, &name.1) {
                 roots.entry(root.clone()).or_default().push(name);
+            } else {
+                between.insert(name);
             }
         }
         log::info!(
@@ -55,6 +60,7 @@ impl Seam {
         Ok(Some(Rc::new(Self {
             starts,
             roots,
+            between,
             index: TxnIndex::open(cdc)?,
         })))
     }
@@ -110,8 +116,7 @@ impl Seam {
         let mut left: Vec<Name> = Vec::new();
         for table in tables {
             for one in leaves(&table).unwrap_or_else(|| vec![table]) {
-                let is_known = self.starts.knows(&one.0, &one.1);
-                if is_known && !is_copied(&one) && !left.contains(&one) {
+                if !self.between.contains(&one) && !is_copied(&one) && !left.contains(&one) {
                     left.push(one);
                 }
             }
