@@ -31,6 +31,8 @@ pub(super) fn check_all(
             (&mut to.session, &to.facts),
         )
     });
+    let workers = survey::workers(settings);
+    check::look_at_machine(workers, (&mut from, &mut to), &mut findings)?;
     let mut names = Vec::new();
     if findings.take(together).is_some() {
         let all = databases::list(&mut from.session)?;

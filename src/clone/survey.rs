@@ -8,7 +8,7 @@ use super::prepare::{self, Connected};
 use super::requirements;
 use super::settings::CloneSettings;
 use super::{along, filters};
-use crate::check::{self, Choices, Findings, FollowChoices, Found};
+use crate::check::{self, Choices, Findings, FollowChoices, Found, Workers};
 use crate::conninfo::ConnInfo;
 use crate::dump::{SearchPlaces, Tools, choose};
 use crate::error::Result;
@@ -142,9 +142,22 @@ pub(super) fn survey(
     let mut before = Findings::default();
     check::look_at_host(&settings.dir, &mut before);
     let mut survey = survey_sides(settings, source, target, follow)?;
+    if let Some((source, target)) = &mut survey.sides {
+        check::look_at_machine(workers(settings), (source, target), &mut before)?;
+    }
     before.append(survey.findings);
     survey.findings = before;
     Ok(survey)
+}
+
+/// Workers of a clone.
+pub(super) fn workers(settings: &CloneSettings) -> Workers {
+    // Rows are copied and vacuumed by as many.
+    let all = 2 * settings.table_jobs + settings.index_jobs + settings.blob_jobs;
+    Workers {
+        all: all.into(),
+        index: settings.index_jobs.into(),
+    }
 }
 
 /// The same without a look at this machine.
