@@ -8,7 +8,8 @@ use nix::sys::signal::Signal;
 use crate::follow_apply::assert_same_rows;
 use crate::support::cluster::client;
 use crate::support::follow::{Follow, PLUGINS};
-use crate::support::program::{self, Output, Running, start};
+use crate::support::program::{self, Output, Running, WorkDir, start};
+use crate::support::servers::lonely_pair;
 use crate::support::within;
 
 const KEYED: &str = "create table t (id int primary key, v text)";
@@ -148,6 +149,21 @@ fn a_row_arrives_at_once_and_a_stop_saves_everything() {
 }
 
 #[test]
+fn a_quit_ends_it_at_once() {
+    let follow = ready("pgoutput", KEYED).unwrap();
+    let mut run = start_follow(&follow, &[]);
+    follow.pair.in_source("insert into t values (1, 'a')");
+    wait_for(&follow, &run, "select count(*) = 1 from t");
+    let children = run.children();
+    run.kill(Signal::SIGQUIT);
+    run.wait_within(Duration::from_secs(5)).exits(131);
+    assert!(children.iter().all(|pid| !program::lives(*pid)));
+    follow.end_here();
+    run_follow(&follow, &["--resume"]).exits(0);
+    follow.cleanup(&[]).exits(0);
+}
+
+#[test]
 fn an_endpos_that_is_set_while_nothing_happens_ends_it() {
     let follow = ready("pgoutput", KEYED).unwrap();
     follow.pair.in_source("insert into t values (1, 'a')");
@@ -210,6 +226,108 @@ fn dl_03_when_the_supervisor_is_killed_all_go_and_resume_goes_on() {
     }
     follow.end_here();
     run_follow(&follow, &["--resume"]).exits(0);
+    assert_same_rows(&follow.pair);
+    follow.cleanup(&[]).exits(0);
+}
+
+#[test]
+fn servers_that_restart_are_waited_for_and_nothing_is_lost_or_repeated() {
+    let pair = lonely_pair();
+    let schema = "create table t (id int primary key, v text); create table log (n int);
+                  alter table log replica identity full";
+    pair.in_source(schema);
+    pair.in_target(schema);
+    let follow = Follow {
+        pair,
+        work: WorkDir::new(),
+        slot: "restarts".to_owned(),
+        plugin: "pgoutput",
+    };
+    follow.setup(&[]).exits(0);
+    follow.command(&["sentinel", "set", "apply"], &[]).exits(0);
+    let mut run = start_follow(&follow, &[]);
+    let write = |id: u32| {
+        let sql = format!("insert into t values ({id}, 'x'); insert into log values ({id})");
+        follow.pair.in_source(&sql);
+    };
+    let arrived = |id: u32, run: &Running| {
+        wait_for(&follow, run, &format!("select max(id) = {id} from t"));
+    };
+    write(1);
+    arrived(1, &run);
+    follow.pair.to.restart();
+    write(2);
+    arrived(2, &run);
+    follow.pair.from.restart();
+    write(3);
+    arrived(3, &run);
+    follow.pair.to.stop_immediate();
+    write(4);
+    follow.pair.to.start_again();
+    arrived(4, &run);
+    follow.pair.from.stop_immediate();
+    follow.pair.from.start_again();
+    write(5);
+    follow.end_here();
+    run.wait_within(Duration::from_secs(60)).exits(0);
+    assert_same_rows(&follow.pair);
+}
+
+#[test]
+fn a_slot_that_goes_while_it_is_followed_is_said_within_a_minute() {
+    let follow = ready("pgoutput", KEYED).unwrap();
+    let mut run = start_follow(&follow, &[]);
+    follow.pair.in_source("insert into t values (1, 'a')");
+    wait_for(&follow, &run, "select count(*) = 1 from t");
+    follow.pair.in_source(&format!(
+        "do $$ begin
+           perform pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{0}';
+           for i in 1..50 loop
+             begin perform pg_drop_replication_slot('{0}'); return;
+             exception when object_in_use then perform pg_sleep(0.01); end;
+           end loop;
+           raise 'still in use';
+         end $$",
+        follow.slot
+    ));
+    follow.pair.in_source("insert into t values (2, 'lost')");
+    run.wait_within(Duration::from_secs(60))
+        .exits(6)
+        .says(&["does not exist", "not kept any more"]);
+    // What is said stays true, and nothing is called done.
+    run_follow(&follow, &["--resume"])
+        .exits(6)
+        .says(&["changes since then are lost"]);
+}
+
+#[test]
+fn prefetch_transforms_all_it_receives_and_replay_applies_it() {
+    let follow = ready("test_decoding", KEYED).unwrap();
+    let (source, target) = (follow.pair.source(), follow.pair.target());
+    for id in 0..50 {
+        let sql = format!("insert into t values ({id}, 'x'); update t set v = 'y' where id = {id}");
+        follow.pair.in_source(&sql);
+    }
+    let endpos = follow.end_here();
+    let more = ["--source", &source, "--slot-name", &follow.slot];
+    follow.command(&["prefetch"], &more).exits(0);
+    let made = std::fs::read_dir(follow.cdc()).unwrap();
+    let sql = made.filter_map(Result::ok).filter(|entry| {
+        let path = entry.path();
+        path.extension().is_some_and(|ending| ending == "sql")
+            && std::fs::read_to_string(path).unwrap().contains(&endpos)
+    });
+    assert_eq!(sql.count(), 1);
+    assert_eq!(follow.pair.in_target("select count(*) from t"), "0");
+    let more = [
+        "--source",
+        &source,
+        "--target",
+        &target,
+        "--origin",
+        &follow.slot,
+    ];
+    follow.command(&["replay"], &more).exits(0);
     assert_same_rows(&follow.pair);
     follow.cleanup(&[]).exits(0);
 }

@@ -86,7 +86,8 @@ impl CopyBoth {
                 }
                 match tag {
                     b'd' => return Ok(Read::Frame(body)),
-                    b'c' => {
+                    // A server that shuts down ends its command without ending the copy first.
+                    b'c' | b'C' => {
                         self.ended = true;
                         return Ok(Read::End);
                     }
