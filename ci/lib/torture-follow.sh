@@ -10,6 +10,7 @@
 #   --mode M      how it is followed (default: each in turn)
 #                   steps    receive, transform, apply and catchup as single commands
 #                   follow   one `follow` beside the load
+#                   clone    one `clone --follow` into an empty database
 #   --runs N      so many runs of each (default 20)
 #   --seed S      the first run's seed, the next one has S+1 (default: random). A run is
 #                 known by its seed: `--mode M --runs 1 --seed S` does it again
@@ -21,7 +22,7 @@
 set -uo pipefail
 . "$(dirname "$0")/setup.sh"
 
-usage() { sed -n '3,21s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '3,22s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 all=("$@") runs=20 seed=$RANDOM mode= plugin= limit=
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -34,7 +35,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-case "$mode" in ''|steps|follow) ;; *) usage ;; esac
+case "$mode" in ''|steps|follow|clone) ;; *) usage ;; esac
 case "$plugin" in ''|pgoutput|test_decoding|wal2json) ;; *) usage ;; esac
 
 # with an IPC namespace of our own, whatever is left there is ours

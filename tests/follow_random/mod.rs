@@ -26,7 +26,7 @@ use crate::support::servers::pair_on;
 use crate::support::{Cluster, WorkDir};
 
 /// Runs of a test that says nothing else.
-const RUNS: usize = 6;
+const RUNS: usize = 4;
 /// Runs side by side.
 const AT_ONCE: usize = 2;
 /// After so many failures the rest is not tried.
@@ -227,4 +227,9 @@ fn random_transactions_arrive_by_single_commands_that_are_killed() {
 #[test]
 fn random_transactions_arrive_by_a_follow_whose_processes_are_killed() {
     try_all("follow", whole::follow);
+}
+
+#[test]
+fn random_transactions_arrive_beside_and_behind_a_clone_whose_processes_are_killed() {
+    try_all("clone", whole::clone);
 }

@@ -147,7 +147,10 @@ fn go_on(this: &Run, kind: Kind, load: &mut Load) -> Result<Running, String> {
     }
     load.log
         .push(format!("-- refused, and begun anew: {}", out.stderr));
-    this.follow.cleanup(&[]);
+    // Perhaps nothing was written down yet.
+    let slot = &this.follow.slot;
+    let named = ["--slot-name", slot, "--origin", slot];
+    this.follow.cleanup(&named);
     let _ = std::fs::remove_dir_all(this.follow.work.path());
     let (to, db) = (this.follow.pair.to, &this.follow.pair.db);
     to.sql("postgres", &format!("drop database \"{db}\" with (force)"));
@@ -157,7 +160,8 @@ fn go_on(this: &Run, kind: Kind, load: &mut Load) -> Result<Running, String> {
 
 /// Whether a run ended because a process of it was killed that nobody can start again.
 fn is_our_doing(out: &Output) -> bool {
-    out.code == 12 && out.stderr.contains("was ended by SIGKILL")
+    let words = ["was ended by SIGKILL", "failed with exit code 137"];
+    out.code != 0 && words.iter().any(|word| out.stderr.contains(word))
 }
 
 /// Kills something; gives what runs then.
@@ -283,6 +287,17 @@ fn end(this: &mut Run, load: &mut Load, kind: Kind, mut running: Running) -> Res
     must(&out, "the last follow")?;
     if !within(GONE, || running.children().is_empty()) {
         return Err("processes are left".to_owned());
+    }
+    let sequences = "select schemaname, sequencename, last_value from pg_sequences order by 1, 2";
+    if kind.command == "clone" {
+        let pair = &this.follow.pair;
+        let (source, target) = (pair.in_source(sequences), pair.in_target(sequences));
+        if source != target {
+            return Err(format!(
+                "sequences differ:\n{source}\n--\n{target}\n{}",
+                out.stderr
+            ));
+        }
     }
     match differences(&this.follow.pair, &this.schema) {
         Some(text) => Err(format!("{text}{}", out.stderr)),
