@@ -140,3 +140,31 @@ fn the_shipped_unit_is_one_that_systemd_accepts() {
         "{said}"
     );
 }
+
+#[test]
+fn a_changed_table_of_the_source_is_told_with_what_the_target_needs() {
+    let schema = "create table t (id integer primary key, v varchar(10)); create table u (id integer primary key);
+        create table p (id integer primary key) partition by range (id); create table p1 partition of p for values from (0) to (10);";
+    let follow = ready("pgoutput", schema, &[]).unwrap();
+    follow.pair.in_source(
+        "alter table t add column n numeric(5,2); alter table t alter column v type text; drop table u;
+         create table p2 partition of p for values from (10) to (20); create table w (id integer)",
+    );
+    let receive = follow.start(&[]);
+    let told = || {
+        let said = receive.said();
+        [
+            "run on the target: alter table \"public\".\"t\" add column \"n\" numeric(5,2)",
+            "another type of column \"v\": character varying(10) before, text now",
+            "table \"public\".\"u\" is gone",
+            "\"public\".\"p2\" is a new partition of \"public\".\"p\"",
+            "\"public\".\"w\" was made since",
+        ]
+        .iter()
+        .all(|words| said.contains(words))
+    };
+    assert!(within(PATIENCE, told), "{}", receive.said());
+    assert_eq!(status(&follow)["changed"].as_array().unwrap().len(), 5);
+    follow.end_here();
+    receive.wait().exits(0);
+}

@@ -5,7 +5,7 @@
 //! plugin need not tell the time of a commit for that.
 
 use super::open::{Ledger, sqlite_error};
-use super::sentinel::{CdcStatus, DDL, Sentinel, lsn};
+use super::sentinel::{CdcSetup, CdcStatus, DDL, Sentinel, lsn};
 use crate::error::{Error, Result};
 use crate::sys::clock;
 use crate::units::{Lsn, pretty_bytes, pretty_rate};
@@ -50,6 +50,8 @@ pub struct Lag {
     pub status: CdcStatus,
     /// The last look at the source and its time, epoch milliseconds; none yet: receive has not run.
     pub source: Option<(i64, SourceLook)>,
+    /// What became of the source's tables since, one line each.
+    pub drift: Vec<String>,
     /// Oldest first; the last one is of now.
     samples: Vec<Sample>,
 }
@@ -115,6 +117,11 @@ impl Lag {
             sentinel,
             status: CdcStatus::read(connection)?,
             source: None,
+            drift: CdcSetup::get(connection, "drift")?
+                .unwrap_or_default()
+                .lines()
+                .map(str::to_owned)
+                .collect(),
             samples: Vec::new(),
         };
         let there: bool = connection

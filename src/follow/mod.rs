@@ -11,6 +11,7 @@ pub mod apply;
 pub mod change;
 pub mod cleanup;
 pub mod decode;
+pub mod drift;
 pub mod endpos;
 pub mod files;
 pub mod json_line;

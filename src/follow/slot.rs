@@ -487,9 +487,12 @@ struct ColumnRow {
     name: String,
     generated: bool,
     is_key: bool,
+    #[serde(rename = "type")]
+    data_type: String,
 }
 
-fn source_tables(session: &mut PgSession) -> Result<Vec<SourceTable>> {
+/// The tables of the source as they are now.
+pub(super) fn source_tables(session: &mut PgSession) -> Result<Vec<SourceTable>> {
     let rows = session.query(include_str!("sql/list_source_tables.sql"), &[])?;
     rows.iter()
         .map(|row| {
@@ -515,6 +518,7 @@ fn source_tables(session: &mut PgSession) -> Result<Vec<SourceTable>> {
                     .map(|column| Column {
                         name: column.name,
                         generated: column.generated,
+                        data_type: Some(column.data_type),
                     })
                     .collect(),
                 root: root_schema.zip(root_name),

@@ -33,6 +33,9 @@ pub struct Column {
     /// Computed by the server, stored or virtual.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generated: bool,
+    /// Its type with its modifier, as the server writes it; none in files of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_type: Option<String>,
 }
 
 /// A table, partitions included.

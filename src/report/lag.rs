@@ -66,6 +66,7 @@ pub fn lines(lag: &Lag, now: i64) -> Vec<(&'static str, String)> {
             .unwrap_or_default();
         lines.push(("Slot", format!("{kept}{status}{safe}, seen {age} s ago")));
     }
+    lines.extend(lag.drift.iter().map(|line| ("Changed", line.clone())));
     lines
 }
 
@@ -108,6 +109,7 @@ pub fn document(lag: &Lag, now: i64) -> Value {
         "seconds_behind": lag.ms_behind().map(|ms| ms / 1000),
         "rates": { "source": rate(0), "received": rate(1), "applied": rate(2) },
         "seconds_left": lag.left_ms().map(|ms| ms / 1000),
+        "changed": lag.drift,
         "slot": look.map(|(_, look)| object!({
             "restart_lsn": lsn(look.restart_lsn),
             "retained_bytes": lag.retained(),

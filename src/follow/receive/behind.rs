@@ -2,16 +2,21 @@
 //!
 //! Runs in the receive process, beside the stream. A failure costs a figure, nothing else.
 
-use crate::catalog::{Lag, Ledger};
+use crate::catalog::{CdcSetup, Lag, Ledger};
 use crate::error::Result;
+use crate::follow::drift::{self, Drift};
 use crate::follow::source;
+use crate::follow::source_table::SourceTables;
 use crate::pg::PgSession;
 use crate::sys::{clock, notify};
 use crate::units::Lsn;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// It is noted so often.
 const EVERY: Duration = Duration::from_secs(5);
+/// The tables of the source are compared with what they were so often.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
 /// It is told so often, and so often once there is an end to reach.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 const REPORT_EVERY_NEAR_THE_END: Duration = Duration::from_secs(10);
@@ -23,17 +28,23 @@ pub(super) struct Behind {
     told_at: Instant,
     told: String,
     warned: bool,
+    tables: SourceTables,
+    compared_at: Option<Instant>,
+    drifts: BTreeSet<Drift>,
 }
 
 impl Behind {
     /// That of a slot.
-    pub(super) fn of(slot: String) -> Self {
+    pub(super) fn of(slot: String, tables: SourceTables) -> Self {
         Self {
             slot,
             noted_at: None,
             told_at: Instant::now(),
             told: String::new(),
             warned: false,
+            tables,
+            compared_at: None,
+            drifts: BTreeSet::new(),
         }
     }
 
@@ -59,7 +70,30 @@ impl Behind {
             );
         }
         self.warned = is_near_loss;
-        look.note(ledger)
+        look.note(ledger)?;
+        self.compare(session, ledger)
+    }
+
+    /// Tells what became of the source's tables, each change once.
+    fn compare(&mut self, session: &mut PgSession, ledger: &mut Ledger) -> Result<()> {
+        let last = self.compared_at;
+        if self.tables.is_empty() || last.is_some_and(|last| last.elapsed() < COMPARE_EVERY) {
+            return Ok(());
+        }
+        self.compared_at = Some(Instant::now());
+        let found: BTreeSet<Drift> = drift::look(session, &self.tables)?.into_iter().collect();
+        if found == self.drifts {
+            return Ok(());
+        }
+        for drift in found.difference(&self.drifts) {
+            log::warn!("On the source, table {} {}", drift.table, drift.what);
+        }
+        let lines: Vec<String> = found
+            .iter()
+            .map(|drift| format!("table {} {}", drift.table, drift.what))
+            .collect();
+        self.drifts = found;
+        CdcSetup::put(ledger, &[("drift", &lines.join("\n"))])
     }
 
     /// Tells it, when it is time.

@@ -28,6 +28,7 @@ use super::decode::{Decoder, Encoding};
 use super::files::{CdcDir, Plugin, SlotFile};
 use super::json_line::Join;
 use super::source;
+use super::source_table::SourceTables;
 use super::txn_index::Place;
 use crate::catalog::{CdcStatus, Ledger, Sentinel};
 use crate::error::{Context, Error, Kind, Result};
@@ -35,6 +36,7 @@ use crate::pg::Link;
 use crate::pg::retry::{self, RECONNECT_BUDGET, Retry};
 use crate::sys::{clock, lock, notify};
 use crate::units::Lsn;
+use behind::Behind;
 use connect::Connected;
 use outlet::Outlet;
 use recover::{Recovered, recover};
@@ -100,9 +102,10 @@ pub fn run(settings: &ReceiveSettings, stop: &dyn Fn() -> bool) -> Result<Outcom
     })?;
     let mut ledger = Ledger::open(&settings.ledger)?;
     set_endpos(&mut ledger, settings.endpos)?;
+    let tables = SourceTables::load_filtered(cdc.top(), &ledger)?;
     let mut watch = Watch::new(
         cdc.clone(),
-        slot.slot.clone(),
+        Behind::of(slot.slot.clone(), tables),
         ledger,
         settings.link.clone(),
     );

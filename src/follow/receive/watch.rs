@@ -48,10 +48,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(cdc: CdcDir, slot: String, ledger: Ledger, link: Link) -> Self {
+    pub(super) fn new(cdc: CdcDir, behind: Behind, ledger: Ledger, link: Link) -> Self {
         Self {
             cdc,
-            behind: Behind::of(slot),
+            behind,
             ledger,
             link,
             most: None,

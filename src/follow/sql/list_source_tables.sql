@@ -1,7 +1,7 @@
 -- The tables whose changes can come, with their columns and what tells a row.
 -- Parameters: none.
 -- Columns: oid int8, nspname text, relname text, identity text (key, full, nothing), columns text (JSON array of
---   {name, generated, is_key}, in order), root_nspname text and root_relname text (null: no partition).
+--   {name, generated, is_key, type}, in order), root_nspname text and root_relname text (null: no partition).
 -- Order: oid. Servers: 9.6 and later.
 -- A deferrable primary key is no identity: the server does not log it.
 with recursive up as (
@@ -29,6 +29,7 @@ select c.oid::int8 as oid, n.nspname::text as nspname, c.relname::text as relnam
        case when c.relreplident = 'f' then 'full' when k.oid is not null then 'key' else 'nothing' end as identity,
        coalesce((select jsonb_agg(jsonb_build_object(
                             'name', a.attname,
+                            'type', format_type(a.atttypid, a.atttypmod),
                             'generated', coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '',
                             'is_key', coalesce(a.attnum = any (k.indkey), false))
                         order by a.attnum)

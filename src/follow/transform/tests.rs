@@ -13,6 +13,7 @@ fn table(name: &str, columns: &[&str], identity: Identity) -> SourceTable {
             .map(|name| Column {
                 name: name.trim_end_matches('*').to_owned(),
                 generated: name.ends_with('*'),
+                data_type: None,
             })
             .collect(),
         identity,
