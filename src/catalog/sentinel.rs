@@ -172,6 +172,15 @@ impl Sentinel {
         })
     }
 
+    /// Allows applying within a transaction of the caller.
+    pub fn allow_apply(transaction: &Connection) -> Result<()> {
+        Self::must_read(transaction)?;
+        transaction
+            .execute("update sentinel set apply = 1", [])
+            .map(drop)
+            .map_err(|error| failed_write(&error))
+    }
+
     fn set<T>(
         ledger: &mut Ledger,
         column: &str,

@@ -281,12 +281,6 @@ pub(super) fn set_up_on(
     follow::set_up_holding(settings, &canceller).map(drop)
 }
 
-/// Lets apply begin: everything is copied and built.
-pub(super) fn enable_apply(ledger: &mut Ledger) -> Result<()> {
-    log::info!("Updating the pgcopydb.sentinel to enable applying changes");
-    Sentinel::set_apply(ledger, true).map(drop)
-}
-
 /// The body of the last process: sequences as the source has them now.
 pub(super) fn set_sequences(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()> {
     let canceller = worker::enter(leaf)?;

@@ -5,11 +5,11 @@
 //! after everything that would fire them; statistics of partitioned tables and materialized views are
 //! made; our own record on the target goes.
 
+use super::archive;
 use super::goal::Part;
 use super::pre_data::PreDataInput;
 use super::properties;
-use super::{along, archive};
-use crate::catalog::{Ledger, Run, Step, sqlite_error};
+use crate::catalog::{Ledger, Run, Sentinel, Step, sqlite_error};
 use crate::dump::list_plan::{
     LIST_EXISTING, LIST_EXISTING_PUBLICATION_SCHEMAS, kept, narrowed, plan_post_data, print_edits,
 };
@@ -51,11 +51,16 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     }
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     Step::PostData.add(ledger.connection(), elapsed_ms, 0)?;
-    means.run.mark(ledger.connection(), "post-data", "")?;
-    if input.settings.follow.is_some() {
-        along::enable_apply(&mut ledger)?;
-    }
-    Ok(())
+    // Both or neither: a copy that is whole and may not be followed would wait for ever.
+    let follows = input.settings.follow.is_some();
+    ledger.write(|tx| {
+        means.run.mark(tx, "post-data", "")?;
+        if follows {
+            log::info!("Updating the pgcopydb.sentinel to enable applying changes");
+            Sentinel::allow_apply(tx)?;
+        }
+        Ok(())
+    })
 }
 
 /// Unlogged tables with what was copied into each: oid, table that was written (as for FROM), rows,
