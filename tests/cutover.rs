@@ -199,7 +199,7 @@ fn a_fence_ends_writers_and_is_taken_away_when_the_cutover_is_stopped() {
     let out = json(&cutover_3.wait().exits(0));
     assert_eq!(out["source_read_only"], true);
     let undo = out["undo"].as_str().unwrap();
-    assert!(undo.ends_with("to 'off'"), "{undo}");
+    assert!(undo.contains("to 'off'"), "{undo}");
     assert_same_rows(&follow.pair);
     cluster.sql("postgres", undo);
 }
@@ -246,4 +246,65 @@ fn somebody_who_stops_applying_ends_the_cutover_without_a_trace() {
         .exits(3)
         .says(&["nobody receives and applies", "endpos is 0/0 again"]);
     assert!(within(PATIENCE, || follow.sentinel("--endpos") == "0/0"));
+}
+
+#[test]
+fn beside_a_clone_that_follows_both_come_to_a_good_end_under_load_with_a_fence() {
+    let follow = Follow::bare("pgoutput", SCHEMA).unwrap();
+    let (source, target, dir) = (
+        follow.pair.source(),
+        follow.pair.target(),
+        follow.work.dir(),
+    );
+    let run = start(&[
+        "clone",
+        "--follow",
+        "--dir",
+        &dir,
+        "--source",
+        &source,
+        "--target",
+        &target,
+        "--slot-name",
+        &follow.slot,
+        "--origin",
+        &follow.slot,
+    ]);
+    let applies = || {
+        let got = follow.command(&["sentinel", "get"], &["--apply"]);
+        got.stdout.trim_end() == "enabled"
+    };
+    assert!(within(PATIENCE * 4, applies), "{}", run.said());
+    let (cluster, db) = (follow.pair.from, follow.pair.db.clone());
+    let writer = {
+        let db = db.clone();
+        std::thread::spawn(move || {
+            let mut written = 0;
+            while cluster
+                .try_sql(
+                    &db,
+                    "insert into t (v) values ('load'); select nextval('own')",
+                )
+                .is_ok()
+            {
+                written += 1;
+            }
+            written
+        })
+    };
+    let some = "select count(*) > 20 from t";
+    assert!(cluster.wait_until(&db, some, PATIENCE));
+    let out = json(
+        &cutover(&follow, &["--json", "--set-read-only", "--compare"])
+            .wait()
+            .exits(0),
+    );
+    assert!(writer.join().unwrap() > 20);
+    run.wait().exits(0).says(&["Follow mode is now done"]);
+    assert_same_rows(&follow.pair);
+    assert_eq!(out["late"]["transactions"], 0, "{out:#}");
+    let value = "select last_value from own";
+    assert_eq!(follow.pair.in_target(value), follow.pair.in_source(value));
+    cluster.sql(&db, out["undo"].as_str().unwrap());
+    follow.cleanup(&[]).exits(0);
 }

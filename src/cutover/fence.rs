@@ -65,16 +65,17 @@ impl Fence {
         Ok((fence, roles))
     }
 
-    /// The statement that takes it away.
+    /// The statements that take it away, also in a session that is read only by now.
     pub(super) fn undo_statement(&self) -> String {
         let database = quote::ident(&self.database);
-        match &self.former {
-            None => format!("alter database {database} reset default_transaction_read_only"),
+        let change = match &self.former {
+            None => "reset default_transaction_read_only".to_owned(),
             Some(value) => format!(
-                "alter database {database} set default_transaction_read_only to {}",
+                "set default_transaction_read_only to {}",
                 quote::literal(value).trim_start()
             ),
-        }
+        };
+        format!("begin read write; alter database {database} {change}; commit")
     }
 
     /// Takes it away.
