@@ -418,7 +418,7 @@ fn a_short_statement_timeout_stops_nothing() {
     for side in [pair.from, pair.to] {
         side.sql(
             "postgres",
-            &format!("alter database {} set statement_timeout = '50ms'", pair.db),
+            &format!("alter database {} set statement_timeout = '1ms'", pair.db),
         );
     }
     let work = WorkDir::new();

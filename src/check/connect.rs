@@ -4,7 +4,7 @@
 
 use crate::conninfo::{ConnInfo, Pin};
 use crate::error::{Error, Result};
-use crate::pg::{Link, PgSession, Profile, endpoint};
+use crate::pg::{Link, PgSession, Profile, endpoint, retry};
 use crate::schema::server::{ServerFacts, read_server_facts};
 use crate::units::Side;
 use crate::wire;
@@ -72,8 +72,7 @@ struct Seen {
 
 impl Seen {
     fn by(session: &mut wire::Session) -> Result<Self> {
-        // By itself and first: a limit of the role or the database may be shorter than any query.
-        session.simple("set statement_timeout to 0")?;
+        retry::lift_statement_timeout(|sql| session.simple(sql).map(|_| ()))?;
         let results = session.simple(SEE)?;
         let row = results.first().and_then(|result| result.rows.first());
         match row.map(Vec::as_slice) {

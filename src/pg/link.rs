@@ -4,7 +4,7 @@
 //! Plain data that crosses forks; sessions are opened in leaves only. Blocks while it connects.
 
 use super::profile::Profile;
-use super::retry::{RECONNECT_BUDGET, with_backoff};
+use super::retry::{RECONNECT_BUDGET, lift_statement_timeout, with_backoff};
 use super::session::{PgSession, connect};
 use crate::conninfo::{ConnInfo, Pin, ToolSettings};
 use crate::error::{Error, Result};
@@ -88,6 +88,7 @@ impl Link {
                     .parameter("server_encoding")
                     .unwrap_or("")
                     .to_owned();
+                lift_statement_timeout(|sql| session.simple(sql).map(|_| ()))?;
                 session.simple(&profile.statements(session.server_version(), &encoding))?;
                 let mut start = ask_start(&mut session)?;
                 if start.is_none() {

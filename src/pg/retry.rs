@@ -52,6 +52,22 @@ pub fn policy(error: &Error) -> Retry {
     }
 }
 
+/// How often lifting the limit is tried; each try is one round trip.
+const LIFTS_MAX: u32 = 200;
+
+/// Turns `statement_timeout` off, which `run` does with the statement it is given. The limit of a role
+/// or a database may be shorter than a busy server takes for this statement alone, so it is tried again
+/// until it gets through; it comes by itself and before any other.
+pub fn lift_statement_timeout(mut run: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    let mut tries = 1;
+    loop {
+        match run("set statement_timeout to 0") {
+            Err(error) if error.sqlstate() == Some("57014") && tries < LIFTS_MAX => tries += 1,
+            other => return other,
+        }
+    }
+}
+
 /// A wait between `WAIT_MIN` and three times the last one: workers that failed together do not come
 /// back together ("decorrelated jitter").
 fn next_wait(last: Duration, random: u64) -> Duration {

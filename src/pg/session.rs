@@ -10,6 +10,7 @@
 use super::cancel::Token;
 use super::link::{AS_LOGIN, BackendId, WHO_AM_I};
 use super::profile::Profile;
+use super::retry::lift_statement_timeout;
 use crate::conninfo::{ConnInfo, Pin};
 use crate::error::{Error, Result};
 use crate::units::{PgVersion, Side};
@@ -89,8 +90,7 @@ pub fn connect(
         },
         tls,
     };
-    // By itself and first: a limit of the role or the database may be shorter than any query.
-    session.batch_execute("set statement_timeout to 0")?;
+    lift_statement_timeout(|sql| session.batch_execute(sql))?;
     let row = session.query_one(
         "select pg_catalog.pg_backend_pid(), \
                 pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \
