@@ -142,13 +142,24 @@ fn go_on(this: &Run, kind: Kind, load: &mut Load) -> Result<Running, String> {
     if out.code == 0 || is_our_doing(&out) {
         return Ok(begin(this, kind, kind.again));
     }
-    if out.code != 3 {
+    // Killed while the slot was being made: the server goes on with that while transactions are open.
+    let is_being_made = out.stderr.contains("already exists");
+    if out.code != 3 && !is_being_made {
         must(&out, "a clone that is resumed")?;
     }
     load.log
         .push(format!("-- refused, and begun anew: {}", out.stderr));
     // Perhaps nothing was written down yet.
     let slot = &this.follow.slot;
+    let (from, db) = (this.follow.pair.from, &this.follow.pair.db);
+    from.sql(
+        db,
+        &format!("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{slot}'"),
+    );
+    let free = format!(
+        "select count(*) = 0 from pg_replication_slots where slot_name = '{slot}' and active"
+    );
+    from.wait_until(db, &free, GONE);
     let named = ["--slot-name", slot, "--origin", slot];
     this.follow.cleanup(&named);
     let _ = std::fs::remove_dir_all(this.follow.work.path());
