@@ -171,7 +171,11 @@ fn go_on(this: &Run, kind: Kind, load: &mut Load) -> Result<Running, String> {
 
 /// Whether a run ended because a process of it was killed that nobody can start again.
 fn is_our_doing(out: &Output) -> bool {
-    let words = ["was ended by SIGKILL", "failed with exit code 137"];
+    let words = [
+        "was ended by SIGKILL",
+        "failed with exit code 137",
+        "pg_restore failed",
+    ];
     out.code != 0 && words.iter().any(|word| out.stderr.contains(word))
 }
 
