@@ -175,6 +175,26 @@ fn an_endpos_that_is_set_while_nothing_happens_ends_it() {
 }
 
 #[test]
+fn dl_12_what_was_drained_once_is_applied_again_to_a_target_that_was_put_back() {
+    let follow = ready("pgoutput", KEYED).unwrap();
+    follow.pair.in_source("insert into t values (1, 'a')");
+    follow.end_here();
+    run_follow(&follow, &[]).exits(0);
+    run_follow(&follow, &["--resume"]).exits(0);
+    let put_back = format!(
+        "delete from t; select pg_replication_origin_advance('{}', '{}')",
+        follow.slot,
+        follow.sentinel("--startpos")
+    );
+    follow.pair.in_target(&put_back);
+    run_follow(&follow, &["--resume"])
+        .exits(0)
+        .says(&["before what was applied to it once"]);
+    assert_same_rows(&follow.pair);
+    follow.cleanup(&[]).exits(0);
+}
+
+#[test]
 fn dl_03_any_process_may_be_killed_at_any_moment() {
     for plugin in PLUGINS {
         let Some(follow) = with_pgbench(plugin) else {

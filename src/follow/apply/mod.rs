@@ -201,23 +201,36 @@ impl<'a> Run<'a> {
         if self.settings.endpos.is_set() {
             self.watch.set_endpos(self.settings.endpos)?;
         }
-        if !self.watch.wait_for_apply()? {
-            let stopped = stop_requested();
-            return Ok(Applied {
-                ended: if stopped {
-                    Ended::Stopped
-                } else {
-                    Ended::Drained
-                },
-                progress: Lsn::UNSET,
-                figures: self.figures,
-            });
+        let has_more = self.watch.wait_for_apply()?;
+        if !has_more && stop_requested() {
+            return Ok(self.without_work(Ended::Stopped));
         }
         let former = self.watch.status()?.apply_backend;
         let former = (former != 0).then_some(former);
         let (sessions, progress) = Sessions::open(&self.link, &self.settings.origin, former)?;
         self.check_progress(progress)?;
+        if !has_more {
+            // What the ledger remembers is no proof: the target may have been put back since.
+            let endpos = self.endpos()?;
+            let left = missing::missing(&self.settings.cdc, (progress, endpos), endpos)?;
+            if left.transactions == 0 {
+                return Ok(self.without_work(Ended::Drained));
+            }
+            log::warn!(
+                "The target is at {progress}, before what was applied to it once: {} transactions up to endpos \
+                 {endpos} are applied again",
+                left.transactions
+            );
+        }
         self.attempts(sessions, progress)
+    }
+
+    fn without_work(self, ended: Ended) -> Applied {
+        Applied {
+            ended,
+            progress: Lsn::UNSET,
+            figures: self.figures,
+        }
     }
 
     /// The target must not be older than what was confirmed to the source, or than our files.
