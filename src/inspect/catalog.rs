@@ -85,8 +85,10 @@ pub struct Choice {
 pub struct Catalog {
     /// The ledger that holds them.
     pub ledger: Ledger,
-    /// Size from which on tables are split in it, 0: never.
+    /// Size from which on tables are split, as it is set; 0: never.
     pub split_bytes: u64,
+    /// The same, where parts were planned: less where a table is beyond one worker's share.
+    pub part_bytes: u64,
     /// Setup and last run of the work directory that they were taken from.
     pub taken_from: Option<(Setup, Option<LastRun>)>,
 }
@@ -108,6 +110,7 @@ impl Catalog {
         let mut catalog = Self {
             ledger: Ledger::in_memory()?,
             split_bytes: split.bytes.unwrap_or(split.default_bytes),
+            part_bytes: split.bytes.unwrap_or(split.default_bytes),
             taken_from: None,
         };
         fetch(&mut catalog.ledger, source, (wanted, split), &places.choice)?;
@@ -158,6 +161,7 @@ fn take(source: &Source, split: &SplitChoice, places: &Places) -> Option<Catalog
         let catalog = Catalog {
             ledger: memory,
             split_bytes: setup.split_bytes.unwrap_or(0),
+            part_bytes: setup.split_bytes.unwrap_or(0),
             taken_from: Some((setup, LastRun::read(disk)?)),
         };
         Ok(Some((at, catalog)))
@@ -276,7 +280,7 @@ fn plan(catalog: &mut Catalog, source: &mut Source, split: &SplitChoice) -> Resu
     let client = &mut source.session.client;
     catalog.ledger.write(|tx| {
         let planned = plan_all(tx, client, &options)?;
-        catalog.split_bytes = planned.part_bytes;
+        catalog.part_bytes = planned.part_bytes;
         tx.execute(
             "delete from s_part
               where table_oid in (select oid from s_table where persistence = 'u')",
