@@ -227,7 +227,7 @@ fn parts_of_a_table_cover_it_and_reasons_for_none_are_given() {
             assert_eq!(out.stdout, "", "{more:?}");
             out
         };
-        whole(&["--table-name", "big"]).says(&["INFO", "tables are split from 128 MB on"]);
+        whole(&["--table-name", "big"]).says(&["INFO", "tables are split from 1024 MB on"]);
         whole(&["--table-name", "big", "--split-tables-larger-than", "0"])
             .says(&["WARN", "not split"]);
         let size = "--split-tables-larger-than=100kB";

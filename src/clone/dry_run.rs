@@ -137,7 +137,6 @@ fn fetch(
     let plan = PlanOptions {
         version,
         part_bytes: settings.split_bytes,
-        share_among: settings.share_among(),
         max_parts: u64::from(settings.split_max_parts),
         skip_by_ctid: settings.switches.skip_ctid_split,
     };

@@ -10,7 +10,7 @@ use crate::dump::{ArchiveRun, DumpSettings, SchemaDir};
 use crate::error::{Context, Result};
 use crate::filter;
 use crate::pg::Token;
-use crate::schema::split::{PlanOptions, Planned, plan_all};
+use crate::schema::split::{PlanOptions, plan_all};
 use crate::schema::{FetchCounts, FetchOptions, fetch_all};
 use crate::supervisor::Leaf;
 use crate::units::{pretty_bytes, pretty_count};
@@ -55,7 +55,6 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
         } else {
             0
         },
-        share_among: input.settings.share_among(),
         max_parts: u64::from(input.settings.split_max_parts),
         skip_by_ctid: switches.skip_ctid_split,
     };
@@ -78,16 +77,15 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
             Some(counts)
         };
         let split = if plans {
-            let planned = plan_all(tx, &mut source.client, &plan)
-                .context(|| "planning the parts of large tables".to_owned())?;
-            Some(planned)
+            plan_all(tx, &mut source.client, &plan)
+                .context(|| "planning the parts of large tables".to_owned())?
         } else {
-            None
+            0
         };
         whole_unlogged_tables(tx)?;
         Ok((counts, split))
     })?;
-    log_fetched(&ledger, counts.as_ref(), split)?;
+    log_fetched(&ledger, input, counts.as_ref(), split)?;
     let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
     Step::Catalog.add(ledger.connection(), elapsed_ms, 0)
 }
@@ -95,15 +93,15 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
 /// Says what was fetched, when it was, and in how many parts tables are copied.
 fn log_fetched(
     ledger: &Ledger,
+    input: &PreDataInput,
     counts: Option<&FetchCounts>,
-    planned: Option<Planned>,
+    split: u64,
 ) -> Result<()> {
     let (bytes, parts) = totals(ledger)?;
-    let split = planned.map_or(0, |planned| planned.tables);
-    if let Some(planned) = planned.filter(|planned| planned.tables > 0) {
+    if split > 0 {
         log::info!(
             "Splitting source candidate tables larger than {}",
-            pretty_bytes(planned.part_bytes)
+            pretty_bytes(input.settings.split_bytes)
         );
     }
     let Some(counts) = counts else {

@@ -118,8 +118,6 @@ pub struct CloneSettings {
     pub blob_jobs: u32,
     /// Size from which on a table is split, bytes; 0: never.
     pub split_bytes: u64,
-    /// Nobody has said from which size on.
-    pub split_is_default: bool,
     /// Most parts of one table, 0: no limit.
     pub split_max_parts: u32,
     /// Extension versions to install, a JSON file.
@@ -154,16 +152,6 @@ impl fmt::Debug for CloneSettings {
 }
 
 impl CloneSettings {
-    /// Among how many workers a table may be cut below the size from which on all are; 0: the user
-    /// has named the size.
-    pub(super) fn share_among(&self) -> u32 {
-        if self.split_is_default {
-            self.table_jobs
-        } else {
-            0
-        }
-    }
-
     /// The options that decide what is copied, by name.
     fn options(&mut self) -> [(&'static str, &mut bool); 10] {
         let s = &mut self.switches;
@@ -266,7 +254,6 @@ mod tests {
             restore_jobs: 1,
             blob_jobs: 1,
             split_bytes: 0,
-            split_is_default: false,
             split_max_parts: 0,
             requirements: None,
             filters: None,

@@ -258,7 +258,6 @@ fn fetch(
         } else {
             settings.split_bytes
         },
-        share_among: 0,
         max_parts: 0,
         skip_by_ctid: false,
     };

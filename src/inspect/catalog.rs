@@ -51,8 +51,6 @@ pub struct SplitChoice {
     pub bytes: Option<u64>,
     /// What it is by default.
     pub default_bytes: u64,
-    /// Workers among which it is divided by default.
-    pub default_jobs: u32,
     /// Most parts of one table; `None`: as above, else no limit.
     pub max_parts: Option<u32>,
     /// No splits by ctid.
@@ -85,10 +83,8 @@ pub struct Choice {
 pub struct Catalog {
     /// The ledger that holds them.
     pub ledger: Ledger,
-    /// Size from which on tables are split, as it is set; 0: never.
+    /// Size from which on tables are split in it, 0: never.
     pub split_bytes: u64,
-    /// The same, where parts were planned: less where a table is beyond one worker's share.
-    pub part_bytes: u64,
     /// Setup and last run of the work directory that they were taken from.
     pub taken_from: Option<(Setup, Option<LastRun>)>,
 }
@@ -110,7 +106,6 @@ impl Catalog {
         let mut catalog = Self {
             ledger: Ledger::in_memory()?,
             split_bytes: split.bytes.unwrap_or(split.default_bytes),
-            part_bytes: split.bytes.unwrap_or(split.default_bytes),
             taken_from: None,
         };
         fetch(&mut catalog.ledger, source, (wanted, split), &places.choice)?;
@@ -161,7 +156,6 @@ fn take(source: &Source, split: &SplitChoice, places: &Places) -> Option<Catalog
         let catalog = Catalog {
             ledger: memory,
             split_bytes: setup.split_bytes.unwrap_or(0),
-            part_bytes: setup.split_bytes.unwrap_or(0),
             taken_from: Some((setup, LastRun::read(disk)?)),
         };
         Ok(Some((at, catalog)))
@@ -269,18 +263,12 @@ fn plan(catalog: &mut Catalog, source: &mut Source, split: &SplitChoice) -> Resu
     let options = PlanOptions {
         version: source.facts.version,
         part_bytes: catalog.split_bytes,
-        share_among: if split.bytes.is_none() {
-            split.default_jobs
-        } else {
-            0
-        },
         max_parts: u64::from(split.max_parts.unwrap_or(0)),
         skip_by_ctid: split.skip_ctid,
     };
     let client = &mut source.session.client;
     catalog.ledger.write(|tx| {
-        let planned = plan_all(tx, client, &options)?;
-        catalog.part_bytes = planned.part_bytes;
+        plan_all(tx, client, &options)?;
         tx.execute(
             "delete from s_part
               where table_oid in (select oid from s_table where persistence = 'u')",

@@ -252,7 +252,7 @@ pub fn find_table(tables: Vec<Table>, schema: &str, name: &str) -> Result<Table>
 
 /// Why a table without parts is copied whole.
 pub fn why_whole(table: &Table, catalog: &Catalog, source: &Source, skip_ctid: bool) -> String {
-    let limit = catalog.part_bytes;
+    let limit = catalog.split_bytes;
     if limit == 0 {
         return "tables are not split, per --split-tables-larger-than 0".to_owned();
     }

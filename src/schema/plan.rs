@@ -137,20 +137,6 @@ pub fn predicate(part: &PartPlan, key: &str) -> String {
     }
 }
 
-/// Below this no table is cut unless the user says so: beginning one more COPY has its price, too,
-/// and the parts of a table cannot be loaded frozen.
-const SHARE_MIN: u64 = 128 << 20;
-
-/// Size from which on tables are cut where the user has named none: `most`, or less where one table
-/// would keep a single worker busy while the others have nothing left. `total` is the size of all
-/// tables, bytes.
-pub(super) fn part_bytes_of_share(most: u64, total: u64, workers: u32) -> u64 {
-    total
-        .div_ceil(u64::from(workers.max(1)))
-        .max(SHARE_MIN)
-        .min(most)
-}
-
 fn wanted_parts(table: &TableFacts, options: &SplitOptions) -> u64 {
     if options.part_bytes == 0 || table.bytes < options.part_bytes {
         return 1;

@@ -9,8 +9,7 @@ use rusqlite::{Transaction, params};
 
 use super::clear;
 use super::plan::{
-    KeyFacts, PartPlan, SplitOptions, TID_RANGE_SCAN_VERSION, TableFacts, needs_key,
-    part_bytes_of_share, plan_parts,
+    KeyFacts, PartPlan, SplitOptions, TID_RANGE_SCAN_VERSION, TableFacts, needs_key, plan_parts,
 };
 use super::query::{Query, get, ledger, server_error, unsigned};
 use crate::error::Result;
@@ -28,9 +27,6 @@ pub struct PlanOptions {
     pub version: PgVersion,
     /// Size from which on a table is cut; 0: never.
     pub part_bytes: u64,
-    /// Copy workers, where nobody has named a size: a table that is more than the share of one of
-    /// them is cut as well. 0: the size is what the user wants.
-    pub share_among: u32,
     /// Most parts of a table; 0: no limit.
     pub max_parts: u64,
     /// The user wants no cuts by ctid.
@@ -48,15 +44,6 @@ impl PlanOptions {
     }
 }
 
-/// What was planned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Planned {
-    /// Tables that are cut.
-    pub tables: u64,
-    /// Size from which on a table is cut; 0: never.
-    pub part_bytes: u64,
-}
-
 /// A table that may be cut.
 struct Candidate {
     oid: Oid,
@@ -66,34 +53,23 @@ struct Candidate {
 }
 
 /// Writes plan 1 of every table of the ledger that is large enough, replacing all plans there are;
-/// says what came of it. The client must be inside a transaction.
+/// counts the tables that are cut. The client must be inside a transaction.
 pub fn plan_all(
     tx: &Transaction<'_>,
     client: &mut impl GenericClient,
     options: &PlanOptions,
-) -> Result<Planned> {
+) -> Result<u64> {
     clear(tx, "delete from s_part")?;
-    let mut planned = Planned {
-        tables: 0,
-        part_bytes: options.part_bytes,
-    };
     if options.part_bytes == 0 {
-        return Ok(planned);
+        return Ok(0);
     }
-    if options.share_among > 0 {
-        planned.part_bytes =
-            part_bytes_of_share(options.part_bytes, all_bytes(tx)?, options.share_among);
-    }
-    let options = PlanOptions {
-        part_bytes: planned.part_bytes,
-        ..*options
-    };
-    for table in candidates(tx, &options)? {
+    let mut count = 0;
+    for table in candidates(tx, options)? {
         if !plan_table(tx, client, table, (1, &options.split()))?.is_empty() {
-            planned.tables += 1;
+            count += 1;
         }
     }
-    Ok(planned)
+    Ok(count)
 }
 
 fn plan_table(
@@ -137,16 +113,6 @@ fn plan_table(
             .map_err(ledger)?;
     }
     Ok(parts)
-}
-
-fn all_bytes(tx: &Transaction<'_>) -> Result<u64> {
-    tx.query_row(
-        "select coalesce(sum(bytes), 0) from s_table where is_extension = 0 and exclude_data = 0",
-        [],
-        |row| row.get(0),
-    )
-    .map(unsigned)
-    .map_err(ledger)
 }
 
 fn candidates(tx: &Transaction<'_>, options: &PlanOptions) -> Result<Vec<Candidate>> {

@@ -7,7 +7,7 @@ use super::super::args::value;
 use super::super::environment::Environment;
 use super::connection::source_only;
 use super::pick::Picker;
-use super::{JOBS_DEFAULT, SPLIT_BYTES_DEFAULT, dir};
+use super::{SPLIT_BYTES_DEFAULT, dir};
 use crate::error::{Error, Result};
 use crate::inspect::{Choice, Places, SplitChoice};
 
@@ -48,7 +48,6 @@ pub(in crate::cli) fn split(
     let mut choice = SplitChoice {
         bytes: None,
         default_bytes: SPLIT_BYTES_DEFAULT,
-        default_jobs: JOBS_DEFAULT,
         max_parts: None,
         skip_ctid,
         estimate: false,

@@ -161,7 +161,6 @@ fn resolve(
         restore_jobs: jobs.restore,
         blob_jobs: jobs.blob,
         split_bytes: split_bytes.unwrap_or(SPLIT_BYTES_DEFAULT),
-        split_is_default: split_bytes.is_none(),
         split_max_parts: split_max_parts.unwrap_or(0),
         requirements: args.what.requirements.clone(),
         filters: filters(args.what.filters.as_deref(), switches.skip_extensions)?,

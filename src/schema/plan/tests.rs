@@ -298,16 +298,3 @@ fn predicates_are_sql_with_explicit_bounds() {
         "true"
     );
 }
-
-#[test]
-fn a_table_beyond_a_workers_share_is_cut_below_the_usual_size() {
-    let (gb, mb) = (1_u64 << 30, 1_u64 << 20);
-    // One table of 256 MB, four workers: two parts, not four small ones.
-    assert_eq!(part_bytes_of_share(gb, 256 * mb, 4), 128 * mb);
-    assert_eq!(part_bytes_of_share(gb, 2 * gb, 4), 512 * mb);
-    // Enough to do for everybody: as always.
-    assert_eq!(part_bytes_of_share(gb, 100 * gb, 4), gb);
-    assert_eq!(part_bytes_of_share(gb, 3 * gb, 1), gb);
-    // The parts keep the size that is asked for, however little there is.
-    assert_eq!(part_bytes_of_share(gb, 0, 4), 128 * mb);
-}
