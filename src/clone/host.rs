@@ -65,6 +65,7 @@ impl CloneHost {
             snapshot: self.snapshot.clone(),
             consistent: !self.input.settings.switches.not_consistent && !self.redo,
             encoding: prepared.encoding().to_owned(),
+            fail_fast: self.input.settings.switches.fail_fast,
             bells: self.bells,
         })
     }

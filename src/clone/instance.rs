@@ -112,6 +112,7 @@ impl InstanceHost {
                 snapshot: None,
                 consistent: false,
                 encoding: prepared.encoding().to_owned(),
+                fail_fast: false,
                 bells: Bells {
                     copy: silent,
                     index: silent,

@@ -106,6 +106,7 @@ impl CopyHost {
                 Some(_) => "UTF8".to_owned(),
                 None => encoding.database.encoding.clone(),
             },
+            fail_fast: false,
             bells: self
                 .bells
                 .ok_or_else(|| Error::internal("a worker was started without bells"))?,

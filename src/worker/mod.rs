@@ -92,6 +92,8 @@ pub struct Means {
     pub consistent: bool,
     /// Encoding of the source database, the client encoding of both sides of a COPY.
     pub encoding: String,
+    /// The first unit that is given up ends the run.
+    pub fail_fast: bool,
     /// Bells.
     pub bells: Bells,
 }

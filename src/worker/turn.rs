@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const BELL_LOOK: Duration = Duration::from_millis(20);
 /// How often a waiting worker looks at the ledger although no bell rang.
 const LEDGER_LOOK: Duration = Duration::from_millis(400);
+/// Longest wait for the end of a run that one failure ends.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Claims of one unit in one run that may fail for passing reasons.
 const TRIES_MAX: u32 = 10;
 /// Longest wait before a unit that failed for a passing reason is given back.
@@ -203,6 +205,19 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
                 .try_for_each(|unit| unit::give_up(tx, unit, &error))
         })?;
         self.leaf.report(&Report::GivenUp { error });
+        if self.means.fail_fast {
+            self.await_stop()?;
+        }
+        Ok(())
+    }
+
+    /// Takes up nothing more while the supervisor hears of the failure and ends the run.
+    fn await_stop(&mut self) -> Result<()> {
+        let since = Instant::now();
+        while since.elapsed() < STOP_WITHIN {
+            self.leaf.check()?;
+            self.leaf.nap(BELL_LOOK)?;
+        }
         Ok(())
     }
 

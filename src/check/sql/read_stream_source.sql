@@ -2,7 +2,7 @@
 -- Parameters: $1 text name of the replication slot
 -- Result (one row): wal_level text not null, free_slots int8 not null, free_senders int8 not null,
 --   may_replicate bool not null, may_publish bool not null (in this database), slot_exists bool not null,
---   plugins text (output_plugin_libraries; null: any), slot_keep text (max_slot_wal_keep_size; null: before 13),
+--   plugins text (output_plugin_libraries; null: any, or not for this role to see), slot_keep text (max_slot_wal_keep_size; null: before 13),
 --   sender_timeout_ms int4 not null
 -- Versions: 10 and newer.
 select pg_catalog.current_setting('wal_level') as wal_level,
@@ -16,7 +16,7 @@ select pg_catalog.current_setting('wal_level') as wal_level,
          as may_replicate,
        pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') as may_publish,
        exists (select 1 from pg_catalog.pg_replication_slots s where s.slot_name = $1) as slot_exists,
-       pg_catalog.current_setting('output_plugin_libraries', true) as plugins,
+       (select s.setting from pg_catalog.pg_settings s where s.name = 'output_plugin_libraries') as plugins,
        pg_catalog.current_setting('max_slot_wal_keep_size', true) as slot_keep,
        (select s.setting::int4 from pg_catalog.pg_settings s where s.name = 'wal_sender_timeout')
          as sender_timeout_ms
