@@ -80,13 +80,13 @@ impl Pair {
         }
     }
 
-    /// Starts `pgcopydb snapshot` and waits for what it prints.
+    /// Starts `pgcopydb snapshot` and waits for its file; one that was killed has left an older one.
     pub fn hold(&self, work: &WorkDir, more: &[&str]) -> (Running, String) {
-        let holder = self.start_step(work, "snapshot", more);
-        let is_there = within(PATIENCE, || work.path().join("snapshot").exists());
+        let read = || std::fs::read_to_string(work.path().join("snapshot")).unwrap_or_default();
+        let (before, holder) = (read(), self.start_step(work, "snapshot", more));
+        let is_there = within(PATIENCE, || read() != before && read().ends_with('\n'));
         assert!(is_there, "no snapshot:\n{}", holder.said());
-        let id = std::fs::read_to_string(work.path().join("snapshot")).unwrap();
-        (holder, id.trim().to_owned())
+        (holder, read().trim().to_owned())
     }
 }
 
