@@ -24,15 +24,7 @@ const RULES: [(&str, &str); 8] = [
         OF_TABLE,
     ),
     (
-        "update unit set state = 'todo'
-          where kind = 'copy' and state = 'waiting' and {of}
-            and not exists (select 1 from unit u where u.table_oid = unit.table_oid
-                               and (u.kind = 'truncate' or (u.kind = 'copy' and u.plan < unit.plan))
-                               and u.state not in ('done', 'skipped'))
-            and not exists (select 1 from copy_after a cross join unit u on u.table_oid = a.parent_oid
-                             where a.table_oid = unit.table_oid and u.kind = 'copy'
-                               and u.state not in ('done', 'skipped'))
-         returning id, kind",
+        COPY,
         OF_TABLE,
     ),
     (
@@ -88,18 +80,22 @@ const RULES: [(&str, &str); 8] = [
     ),
     // Tables whose rows are checked against those of the table that is complete now.
     (
-        "update unit set state = 'todo'
-          where kind = 'copy' and state = 'waiting' and {of}
-            and not exists (select 1 from unit u where u.table_oid = unit.table_oid
-                               and (u.kind = 'truncate' or (u.kind = 'copy' and u.plan < unit.plan))
-                               and u.state not in ('done', 'skipped'))
-            and not exists (select 1 from copy_after a cross join unit u on u.table_oid = a.parent_oid
-                             where a.table_oid = unit.table_oid and u.kind = 'copy'
-                               and u.state not in ('done', 'skipped'))
-         returning id, kind",
+        COPY,
         "table_oid in (select a.table_oid from copy_after a where a.parent_oid = ?1)",
     ),
 ];
+
+/// A table is copied once it is emptied, and once the tables are complete that its rows are checked
+/// against on arrival.
+const COPY: &str = "update unit set state = 'todo'
+       where kind = 'copy' and state = 'waiting' and {of}
+        and not exists (select 1 from unit u where u.table_oid = unit.table_oid
+                           and (u.kind = 'truncate' or (u.kind = 'copy' and u.plan < unit.plan))
+                           and u.state not in ('done', 'skipped'))
+        and not exists (select 1 from copy_after a cross join unit u on u.table_oid = a.parent_oid
+                         where a.table_oid = unit.table_oid and u.kind = 'copy'
+                           and u.state not in ('done', 'skipped'))
+     returning id, kind";
 
 const OF_TABLE: &str = "table_oid = ?1";
 /// All tables: `?1` is 0.
