@@ -60,6 +60,9 @@ const TESTS: &[Test] = &[
     ("a_stop_ends_a_willing_leaf_at_once", {
         a_stop_ends_a_willing_leaf_at_once
     }),
+    ("a_stop_sent_to_a_child_just_forked_is_heard", {
+        a_stop_sent_to_a_child_just_forked_is_heard
+    }),
     ("a_stop_kills_what_ignores_it_in_time", {
         a_stop_kills_what_ignores_it_in_time
     }),
@@ -455,6 +458,23 @@ fn a_stop_ends_a_willing_leaf_at_once() {
     assert_eq!(lines.last().unwrap(), "left: false, ok: true");
     assert!(lines[1].starts_with("failed: stopped by"), "{lines:?}");
     assert!(took < Duration::from_secs(3), "it took {took:?}");
+}
+
+/// A holder of a snapshot that is dismissed in its first moment once lived for ever.
+fn a_stop_sent_to_a_child_just_forked_is_heard() {
+    pgcopydb::sys::signal::install().unwrap();
+    for round in 0..100 {
+        let mut child = fork::spawn("test", |_| {
+            while pgcopydb::sys::signal::first().is_none() {
+                clock::nap(Duration::from_millis(1));
+            }
+            0
+        })
+        .unwrap();
+        clock::nap(Duration::from_micros(round * 20));
+        child.signal(Signal::SIGTERM);
+        assert_eq!(hear_out(&mut child).1, Ended::Exit(0));
+    }
 }
 
 fn a_stop_kills_what_ignores_it_in_time() {

@@ -64,10 +64,17 @@ pub fn spawn(label: &str, body: impl FnOnce(&mut Reporter) -> i32) -> Result<Chi
         nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|error| failed("open a pipe", error))?;
     let _flushed = (std::io::stdout().flush(), std::io::stderr().flush());
     let supervisor = nix::unistd::getpid();
+    // A stop that reaches the child before it has forgotten its parent's signals would be forgotten
+    // with them: until then it is kept waiting.
+    let unblocked = signal::block_stops()?;
     #[allow(clippy::disallowed_methods, reason = "this is the one fork site")]
     // SAFETY: there is one thread, so no lock can be held by a thread that the child lacks.
     let forked = unsafe { nix::unistd::fork() };
-    match forked.map_err(|error| failed("fork", error))? {
+    let forked = forked.map_err(|error| failed("fork", error));
+    if !matches!(forked, Ok(ForkResult::Child)) {
+        signal::set_mask(&unblocked);
+    }
+    match forked? {
         ForkResult::Parent { child } => {
             drop(write_end);
             Ok(Child::new(child, label.to_owned(), read_end))
@@ -76,6 +83,7 @@ pub fn spawn(label: &str, body: impl FnOnce(&mut Reporter) -> i32) -> Result<Chi
             drop(read_end);
             let code = std::panic::catch_unwind(AssertUnwindSafe(|| {
                 enter_child(label, supervisor, &write_end);
+                signal::set_mask(&unblocked);
                 let mut reporter = Reporter {
                     pipe: std::fs::File::from(write_end),
                 };

@@ -4,6 +4,7 @@
 //! children, who start with clean flags.
 
 use crate::error::{Error, Result};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 static FIRST: AtomicI32 = AtomicI32::new(0);
@@ -61,9 +62,29 @@ pub(super) fn reset_in_child() {
     COUNT.store(0, Ordering::SeqCst);
 }
 
+/// Keeps stop signals waiting in this thread; returns the mask to go back to. Errors: the system
+/// refuses it ([`crate::error::Kind::Internal`]).
+pub(super) fn block_stops() -> Result<SigSet> {
+    let mut stops = SigSet::empty();
+    for signal in STOP_SIGNALS {
+        if let Ok(signal) = Signal::try_from(signal) {
+            stops.add(signal);
+        }
+    }
+    stops
+        .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+        .map_err(|error| Error::internal(format!("could not block signals: {error}")))
+}
+
+/// Sets the signal mask of this thread; what waited is delivered.
+pub(super) fn set_mask(mask: &SigSet) {
+    // It can only fail for a wrong argument, and this one came from the system.
+    let _set = mask.thread_set_mask();
+}
+
 /// Name of a signal as `kill -l` prints it.
 pub fn name(signal: i32) -> String {
-    nix::sys::signal::Signal::try_from(signal).map_or_else(
+    Signal::try_from(signal).map_or_else(
         |_| format!("signal {signal}"),
         |known| known.as_str().to_owned(),
     )

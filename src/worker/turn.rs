@@ -88,9 +88,7 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
             if claimed.is_some() {
                 return Ok(claimed);
             }
-            let over = unit::stage_is_over(&self.ledger, self.kinds)?
-                && unit::stage_is_over(&self.ledger, self.upstream)?;
-            if over {
+            if unit::stage_is_over(&self.ledger, self.kinds, self.upstream)? {
                 // Whoever waits for the same end need not wait for its next look.
                 self.means.bells.ring_all();
                 return Ok(None);

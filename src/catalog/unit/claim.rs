@@ -105,23 +105,27 @@ pub fn claim_small_tables(
     })
 }
 
-/// True when no unit of these kinds is ready or in progress: what still waits, waits for something
-/// that was given up.
-pub fn stage_is_over(ledger: &Ledger, kinds: &[Kind]) -> Result<bool> {
-    for kind in kinds {
-        let live: bool = ledger
-            .connection()
-            .prepare_cached(
-                "select exists (select 1 from unit where kind = ?1 and state = 'todo')
-                     or exists (select 1 from unit where kind = ?1 and state = 'running')",
-            )
-            .and_then(|mut statement| statement.query_row([kind.name()], |row| row.get(0)))
-            .map_err(|error| sqlite_error("read", &error))?;
-        if live {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+/// True when no unit of these kinds, nor of those that make such units ready, is ready or in progress:
+/// what still waits, waits for something that was given up.
+///
+/// One statement looks at all of them: between two looks, a unit of the second kind may end and make
+/// one of the first kind ready, which nobody would take any more.
+pub fn stage_is_over(ledger: &Ledger, kinds: &[Kind], upstream: &[Kind]) -> Result<bool> {
+    let names: Vec<String> = kinds
+        .iter()
+        .chain(upstream)
+        .map(|kind| format!("'{}'", kind.name()))
+        .collect();
+    let sql = format!(
+        "select not exists (select 1 from unit
+                             where kind in ({}) and state in ('todo', 'running'))",
+        names.join(", ")
+    );
+    ledger
+        .connection()
+        .prepare_cached(&sql)
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(|error| sqlite_error("read", &error))
 }
 
 /// Takes back what a dead worker of this run had claimed, once its backends are gone; a unit that
