@@ -222,9 +222,10 @@ impl Running {
                 break status;
             }
             if Instant::now() > end {
+                let doing = self.doing();
                 self.kill_tree();
                 let said = self.said();
-                panic!("still running after {limit:?}:\n{said}");
+                panic!("still running after {limit:?}:\n{said}\n{doing}");
             }
             pause();
         };
@@ -237,6 +238,21 @@ impl Running {
             stderr: self.said(),
             took: self.begun.elapsed(),
         }
+    }
+
+    /// What each of its processes is at, for the message of a run that does not end.
+    fn doing(&self) -> String {
+        let at = |pid: i32| {
+            let of = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+            let (wait, call) = (of("wchan"), of("syscall"));
+            format!(
+                "{pid} {} in {} {}",
+                title(pid),
+                wait.unwrap_or_default(),
+                call.unwrap_or_default()
+            )
+        };
+        self.children().into_iter().map(at).collect()
     }
 
     /// Every process of the run is gone within the limit.

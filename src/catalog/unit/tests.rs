@@ -227,7 +227,7 @@ fn a_worker_does_not_end_while_its_last_unit_becomes_ready() {
                     }
                 }
             });
-            std::thread::sleep(std::time::Duration::from_millis(3));
+            crate::sys::clock::nap(std::time::Duration::from_millis(3));
             done(&mut builder, run, &unit);
             waits.join().unwrap()
         });
