@@ -1,12 +1,15 @@
 //! What a server says in `ErrorResponse` and `NoticeResponse`: turned into our errors and log lines.
 //!
 //! Runs in every process with a session, of this module or of the `postgres` crate. Writes log
-//! lines. It must not show row values: the value at the end of a COPY context is cut off.
+//! lines. It must not show row values: they are cut out of messages, details and contexts.
 
 use super::frame::{self, Malformed};
 use crate::error::{Error, Kind};
 use crate::notice;
 use crate::units::Side;
+
+/// SQLSTATE of a ROLLBACK that had nothing to do: who sends one after a failure wants to be certain, no more.
+const NO_TRANSACTION: &str = "25P01";
 
 /// The fields of an error or a notice that we use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,17 +47,45 @@ fn one_line(text: &str) -> String {
         .join(" ")
 }
 
-/// A context without the row value that COPY appends: `COPY t, line 3, column a: "value"`.
-fn without_value(context: &str) -> String {
+/// True for errors about a value of a row, which they quote. Not those of a parameter, and of characters that an
+/// encoding lacks: one character is what a person has to look for.
+fn quotes_a_value(code: &str) -> bool {
+    code.starts_with("22") && !matches!(code, "22023" | "22021" | "22P05")
+}
+
+/// A context without the row value that COPY appends: `COPY t, line 3, column a: "value"`. About a value, no line
+/// may show what it is about: `JSON data, line 1: {"a": …`.
+fn without_value(code: &str, context: &str) -> String {
     let lines = context.lines().map(|line| match line.find(": ") {
-        Some(end) if line.starts_with("COPY ") => &line[..end],
+        Some(end) if line.starts_with("COPY ") || quotes_a_value(code) => &line[..end],
         _ => line,
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A detail without the values of the row that broke a constraint; `None`: nothing is left of it.
+/// A message without the value that it quotes, in whatever language: `invalid input syntax for type integer: "value"`.
+fn without_quoted(code: &str, text: &str) -> String {
+    const QUOTES: [char; 6] = ['"', '»', '«', '„', '“', '”'];
+    let found = (text.find(QUOTES), text.rfind(QUOTES));
+    let (Some(first), Some(last)) = found else {
+        return text.to_owned();
+    };
+    if !quotes_a_value(code) || first == last {
+        return text.to_owned();
+    }
+    let rest = text[last..]
+        .chars()
+        .next()
+        .map_or(last, |quote| last + quote.len_utf8());
+    format!("{}\"...\"{}", &text[..first], &text[rest..])
+}
+
+/// A detail without the values of a row; `None`: nothing is left of it.
 fn without_row(code: &str, detail: &str) -> Option<String> {
+    if quotes_a_value(code) {
+        // How large a number may be says nothing about a row.
+        return Some(detail.to_owned()).filter(|_| code == "22003");
+    }
     if !code.starts_with("23") {
         return Some(detail.to_owned());
     }
@@ -100,7 +131,7 @@ impl ServerMessage {
             "{} {}: {}",
             prefix(side, backend_pid),
             self.severity,
-            one_line(&self.text)
+            one_line(&without_quoted(&self.code, &self.text))
         );
         let mut error = Error::new(side.kind(), text);
         if self.code.len() == 5 {
@@ -112,7 +143,7 @@ impl ServerMessage {
             .into_iter()
             .collect();
         if let Some(place) = &self.place {
-            facts.push(format!("CONTEXT: {}", without_value(place)));
+            facts.push(format!("CONTEXT: {}", without_value(&self.code, place)));
         }
         if !facts.is_empty() {
             error = error.detail(facts.join("\n"));
@@ -138,7 +169,7 @@ impl ServerMessage {
             text.push_str("; DETAIL: ");
             text.push_str(&one_line(detail));
         }
-        if self.severity == "WARNING" {
+        if self.severity == "WARNING" && self.code != NO_TRANSACTION {
             log::warn!("{text}");
         } else {
             notice!("{text}");
@@ -216,6 +247,58 @@ mod tests {
     }
 
     #[test]
+    fn a_message_about_a_value_does_not_hold_it() {
+        let cases = [
+            (
+                "22P02",
+                r#"invalid input syntax for type integer: "secret "2"""#,
+                r#"invalid input syntax for type integer: "...""#,
+            ),
+            (
+                "22003",
+                r#"value "4711" is out of range for type integer"#,
+                r#"value "..." is out of range for type integer"#,
+            ),
+            (
+                "22P02",
+                "ungültige Eingabesyntax für Typ integer: »secret«",
+                r#"ungültige Eingabesyntax für Typ integer: "...""#,
+            ),
+            (
+                "22001",
+                "value too long for type character varying(3)",
+                "value too long for type character varying(3)",
+            ),
+            (
+                "22021",
+                r#"invalid byte sequence for encoding "UTF8": 0xff"#,
+                r#"invalid byte sequence for encoding "UTF8": 0xff"#,
+            ),
+            (
+                "22023",
+                r#"invalid value for parameter "a": "b""#,
+                r#"invalid value for parameter "a": "b""#,
+            ),
+            (
+                "42P01",
+                r#"relation "t" does not exist"#,
+                r#"relation "t" does not exist"#,
+            ),
+        ];
+        for (code, said, shown) in cases {
+            assert_eq!(without_quoted(code, said), shown);
+        }
+        assert_eq!(without_row("22P02", r#"Token "secret" is invalid."#), None);
+        assert_eq!(
+            without_value(
+                "22P02",
+                "JSON data, line 1: {\"a\": secret...\nCOPY t, line 1, column j: \"{secret\""
+            ),
+            "JSON data, line 1\nCOPY t, line 1, column j"
+        );
+    }
+
+    #[test]
     fn an_error_has_all_that_the_server_said_but_row_values() {
         let body = b"SFEHLER\0VERROR\0C22P02\0Minvalid input\nsyntax\0Dfacts\0Hdo it\0\
             WCOPY t, line 3, column a: \"secret\"\nPL/pgSQL function f() line 1\0\0";
@@ -226,7 +309,6 @@ mod tests {
             error.lines(),
             [
                 "[TARGET 12] ERROR: invalid input syntax [22P02]",
-                "DETAIL: facts",
                 "DETAIL: CONTEXT: COPY t, line 3, column a",
                 "DETAIL: PL/pgSQL function f() line 1",
                 "QUERY: copy t",
