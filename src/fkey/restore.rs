@@ -86,7 +86,7 @@ pub fn add(
             _ => {}
         }
     }
-    plan_units(ledger, run, &entries, (&presence, &ways))
+    plan_units(session, (ledger, run), &entries, (&presence, &ways))
 }
 
 /// Runs one statement about an entry; that the thing is there already is what was wanted.
