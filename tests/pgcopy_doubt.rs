@@ -169,6 +169,28 @@ fn keys_that_another_work_directory_has_on_record_forbid_a_copy() {
 }
 
 #[test]
+fn what_a_killed_copy_took_away_is_told_by_one_with_another_work_directory() {
+    let pair = gated_shops();
+    let gate = pair.gate();
+    let killed = WorkDir::new();
+    let mut run = pair.start_copy(&killed, &[]);
+    pair.wait_for_gate(&run);
+    kill_all(&run);
+    run.wait_within(PATIENCE);
+    drop(gate);
+    pair.in_target(
+        "alter table shop.orders add constraint orders_customer_fk foreign key (customer)
+        references shop.customer deferrable initially deferred not valid",
+    );
+    pair.copy(&WorkDir::new(), &["--dry-run"]).exits(0).says(&[
+        "foreign key shop.orders.orders_customer_fk -> shop.customer is valid on the source and NOT VALID on the target",
+        "the target lacks foreign key shop.reading.reading_measure_fk -> shop.measure, which the source has: FOREIGN KEY",
+        "trigger shop.orders.always is enabled on the source and disabled on the target",
+        "\"pgcopy restore-constraints --dir\" of that directory mends",
+    ]);
+}
+
+#[test]
 fn an_unfinished_run_with_nothing_to_put_back_is_settled_by_restore_constraints() {
     let pair = big();
     let work = WorkDir::new();

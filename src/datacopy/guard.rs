@@ -258,11 +258,15 @@ fn empty_tables(
     (ledger, limits): (&mut Ledger, Limits),
 ) -> Result<()> {
     let failed = |error: rusqlite::Error| sqlite_error("read", &error);
-    let read = || -> rusqlite::Result<Vec<(i64, String)>> {
+    let read = || -> rusqlite::Result<Vec<(i64, String, String)>> {
         ledger
             .connection()
-            .prepare("select id, sql from emptying where state <> 'done' order by id")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .prepare(
+                "select id, sql, (select json_group_array(t.qname) from json_each(e.tables) j
+                                    join s_table t on t.oid = j.value)
+                   from emptying e where state <> 'done' order by id",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect()
     };
     let statements = read().map_err(failed)?;
@@ -270,14 +274,10 @@ fn empty_tables(
         return Ok(());
     }
     target.batch_execute(&limits.statement())?;
-    for (id, sql) in statements {
+    for (id, sql, names) in statements {
         leaf.check()?;
         set_emptied(ledger, id, "begun")?;
-        let names: Vec<String> = sql
-            .split(' ')
-            .filter(|word| word.contains('.'))
-            .map(|word| word.trim_end_matches(',').to_owned())
-            .collect();
+        let names: Vec<String> = serde_json::from_str(&names).unwrap_or_default();
         patiently(leaf, target, &names, |target| target.batch_execute(&sql))
             .context(|| "emptying tables of the target".to_owned())?;
         crate::sql!("{sql}");

@@ -161,7 +161,13 @@ pub(super) fn draw(
     )?;
     drawn.plan.left_out = selected.left_out;
     surroundings::warn_of_surroundings(sides, settings, &drawn, &mut findings)?;
-    let names: HashSet<String> = twins.iter().map(|twin| twin.from.shown()).collect();
+    let names = surroundings::Names {
+        copied: twins.iter().map(|twin| twin.from.shown()).collect(),
+        touched: twins_of(&twins, &source)
+            .iter()
+            .map(|(schema, name)| format!("{schema}.{name}"))
+            .collect(),
+    };
     surroundings::compare_keys(sides, (settings, &names), &mut drawn, &mut findings)?;
     Ok(finish(sides, settings, drawn, findings))
 }

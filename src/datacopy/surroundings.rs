@@ -7,43 +7,62 @@ use super::plan::{Drawn, Sides};
 use super::settings::CopySettings;
 use crate::catalog::LeftOut;
 use crate::error::Result;
-use crate::fkey::discover::{Key, read_keys};
+use crate::fkey::discover::{Key, Trigger, read_keys, read_triggers};
 use crate::schema::has_large_objects;
 use crate::units::Oid;
 use crate::workdir::Intent;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-/// Keys that one side has and the other lacks.
+/// The tables whose keys are looked at, by the names that people see.
+pub(super) struct Names {
+    /// Tables and leaf partitions that rows are copied into.
+    pub(super) copied: HashSet<String>,
+    /// Those, and the partitioned tables above them.
+    pub(super) touched: HashSet<String>,
+}
+
+/// What is said of something that the target lacks: nothing on it tells where it went.
+const LOST: &str = "an interrupted copy with another work directory may have left it so, which \
+    \"pgcopy restore-constraints --dir\" of that directory mends";
+
+/// Keys that one side has and the other lacks, or has in another state.
 pub(super) fn compare_keys(
     sides: &mut Sides<'_>,
-    (settings, names): (&CopySettings, &HashSet<String>),
+    (settings, names): (&CopySettings, &Names),
     drawn: &mut Drawn,
     findings: &mut Findings,
 ) -> Result<()> {
     let source_keys = read_keys(sides.source.0)?;
-    let lines = |keys: &[Key]| -> BTreeSet<(String, String)> {
-        keys.iter()
-            .filter(|key| key.tree_parent == 0)
-            .filter(|key| names.contains(&key.child.shown()) || names.contains(&key.parent.shown()))
-            .map(|key| {
-                (
-                    format!("{}.{}", key.child.shown(), key.name),
-                    key.parent.shown(),
-                )
-            })
-            .collect()
+    // A run that is gone on with has a journal, and puts back what stands there.
+    let advice = match settings.intent {
+        Intent::Resume | Intent::Restart => String::new(),
+        Intent::Fresh => format!("; {LOST}"),
     };
-    let (ours, theirs) = (lines(&source_keys), lines(&drawn.keys));
-    for (name, parent) in ours.difference(&theirs) {
+    let (ours, theirs) = (names.keys(&source_keys), names.keys(&drawn.keys));
+    for ((name, parent), key) in &ours {
+        let shown = format!("foreign key {name} -> {parent}");
+        match theirs.get(&(name.clone(), parent.clone())) {
+            None => findings.warnings.push(format!(
+                "the target lacks {shown}, which the source has: {}{advice}",
+                key.definition
+            )),
+            Some(there) if key.is_valid && !there.is_valid => findings.warnings.push(format!(
+                "{shown} is valid on the source and NOT VALID on the target{advice}"
+            )),
+            Some(_) => {}
+        }
+    }
+    for ((name, parent), key) in theirs.iter().filter(|(name, _)| !ours.contains_key(*name)) {
+        let state = if key.is_valid {
+            ""
+        } else {
+            ", and NOT VALID there"
+        };
         findings.warnings.push(format!(
-            "the target lacks foreign key {name} -> {parent}, which the source has"
+            "foreign key {name} -> {parent} is on the target only{state}"
         ));
     }
-    for (name, parent) in theirs.difference(&ours) {
-        findings.warnings.push(format!(
-            "foreign key {name} -> {parent} is on the target only"
-        ));
-    }
+    compare_triggers(sides, drawn, &advice, findings)?;
     let is_whole = settings.switches.validate
         || settings.switches.no_snapshot
         || settings.intent == Intent::Resume;
@@ -52,7 +71,7 @@ pub(super) fn compare_keys(
         let held: HashSet<(String, String, String)> = source_keys
             .iter()
             .filter(|key| key.is_valid && key.is_enforced)
-            .filter(|key| names.contains(&key.parent.shown()))
+            .filter(|key| names.copied.contains(&key.parent.shown()))
             .map(identity)
             .collect();
         let holds: HashSet<Oid> = drawn
@@ -62,6 +81,50 @@ pub(super) fn compare_keys(
             .map(|key| key.oid)
             .collect();
         drawn.unchecked.retain(|oid| !holds.contains(oid));
+    }
+    Ok(())
+}
+
+impl Names {
+    /// Keys of these tables and to them, by name with its table and by parent; those of partitions stand for none.
+    fn keys<'k>(&self, keys: &'k [Key]) -> BTreeMap<(String, String), &'k Key> {
+        keys.iter()
+            .filter(|key| key.tree_parent == 0)
+            .map(|key| (key, (key.child.shown(), key.parent.shown())))
+            .filter(|(_, (child, parent))| {
+                self.touched.contains(child) || self.touched.contains(parent)
+            })
+            .map(|(key, (child, parent))| ((format!("{child}.{}", key.name), parent), key))
+            .collect()
+    }
+}
+
+/// Triggers that are disabled on the target alone.
+fn compare_triggers(
+    sides: &mut Sides<'_>,
+    drawn: &Drawn,
+    advice: &str,
+    findings: &mut Findings,
+) -> Result<()> {
+    let (ours, theirs): (Vec<Oid>, Vec<Oid>) = drawn
+        .copies
+        .iter()
+        .map(|copy| (copy.oid, copy.target_oid))
+        .unzip();
+    let name = |trigger: &Trigger| format!("{}.{}", trigger.table.shown(), trigger.name);
+    let fire: HashSet<String> = read_triggers(sides.source.0, &ours)?
+        .iter()
+        .filter(|trigger| trigger.state != "D")
+        .map(name)
+        .collect();
+    let off = read_triggers(sides.target.0, &theirs)?;
+    for trigger in off.iter().filter(|trigger| trigger.state == "D") {
+        let name = name(trigger);
+        if fire.contains(&name) {
+            findings.warnings.push(format!(
+                "trigger {name} is enabled on the source and disabled on the target{advice}"
+            ));
+        }
     }
     Ok(())
 }
