@@ -2,8 +2,9 @@
 # torture-pgcopy.sh - kills copies of rows, resumes or restores them, until all must be as it was.
 # Run it as: ci/torture pgcopy [--runs N] [--seed X] [--keep]
 #
-# A run: some rows of the target are made old; `pgcopy copy` in a session of its own, as a
-# role that owns the tables and is no superuser; at a random moment kill -9 of one random
+# A run: some rows of the target are made old; `pgcopy copy` in a session of its own, either as
+# a role that owns the tables and is no superuser (mode drop) or as a superuser (mode replica),
+# with tables in parts of a size that is drawn, or none; at a random moment kill -9 of one random
 # process of its tree or of all of them. Then, in turn: `copy --resume` until it ends with 0;
 # or `restore-constraints`, which must end with 0 and the schema as before, or with 10 and
 # only named keys not valid, and then `copy --restart`. Each of these is killed, too, with a
@@ -42,10 +43,19 @@ for side in source target; do
     pgc_psql $side db -f "$work/schema.sql" || exit 1
 done
 pgc_psql source db -f "$ROOT/tests/data/datacopy-rows.sql" >/dev/null || exit 1
-source=$(pgc_uri source db app) target=$(pgc_uri target db app)
+owner_source=$(pgc_uri source db app) owner_target=$(pgc_uri target db app)
+super_source=$(pgc_uri source db) super_target=$(pgc_uri target db)
 
-# small enough for some tables to come in parts
-copy=(copy --source "$source" --yes --split-tables-larger-than 100kB)
+draw() { # MODE SIZE: how this run copies; small sizes make some tables come in parts
+    mode=$1 size=$2
+    case $mode in
+        drop) source=$owner_source target=$owner_target ;;
+        replica) source=$super_source target=$super_target ;;
+    esac
+    copy=(copy --source "$source" --yes --constraints "$mode" --split-tables-larger-than "$size")
+}
+modes=(drop drop replica) sizes=(100kB 100kB 30kB 0)
+draw drop 100kB
 
 schema_now() {
     pg_dump -s -d "$(pgc_uri target db)" | grep -v 'restrict '
@@ -138,11 +148,12 @@ copy_until_done() { # ARGUMENTS
 one_run() {
     local tries=0
     dir=$work/$1 story= problem=
+    draw "${modes[RANDOM % ${#modes[@]}]}" "${sizes[RANDOM % ${#sizes[@]}]}"
     spoil
     start "$dir.$started.log" "${copy[@]}"
     disturb
     wait_top
-    story="killed $victim, exit $rc"
+    story="$mode, parts of $size; killed $victim, exit $rc"
     [ -z "$problem" ] || return
     if [ $(($1 % 2)) = 0 ]; then
         [ "$rc" = 0 ] || copy_until_done --resume
