@@ -14,12 +14,8 @@ use crate::support::{PATIENCE, within};
 
 const SCHEMA: &str = "create table t (id serial primary key, v text); create sequence own start 7;";
 
-fn cutover(follow: &Follow, more: &[&str]) -> Running {
-    let (source, target, dir) = (
-        follow.pair.source(),
-        follow.pair.target(),
-        follow.work.dir(),
-    );
+pub fn cutover(follow: &Follow, more: &[&str]) -> Running {
+    let (source, target, dir) = (follow.pair.source(), follow.target(), follow.work.dir());
     let mut words = vec![
         "cutover", "--source", &source, "--target", &target, "--dir", &dir,
     ];

@@ -42,7 +42,7 @@ pub fn assert_same_rows(pair: &Pair) {
 }
 
 fn catchup_words(follow: &Follow, more: &[&str]) -> Vec<String> {
-    let (source, target) = (follow.pair.source(), follow.pair.target());
+    let (source, target) = (follow.pair.source(), follow.target());
     let mut all = vec!["--source", &source, "--target", &target, "--resume"];
     all.extend(more);
     follow.words(&["catchup"], &all)
@@ -396,8 +396,12 @@ fn pgbench(follow: &Follow, arguments: &[&str]) {
 
 #[test]
 fn dl_03_47_apply_that_is_killed_at_any_moment_applies_each_transaction_once() {
-    let follow = Follow::bare("test_decoding", "").unwrap();
-    pgbench(&follow, &["-i", "-s", "1", "-q"]);
+    kill_at_any_moment(&Follow::bare("test_decoding", "").unwrap());
+}
+
+/// A backlog of pgbench and of large transactions, and apply killed again and again.
+pub fn kill_at_any_moment(follow: &Follow) {
+    pgbench(follow, &["-i", "-s", "1", "-q"]);
     // Rows without a key: one applied twice would be there twice.
     let twice = "create table log (n int, t text); create sequence s";
     follow.pair.in_source(twice);
@@ -409,19 +413,26 @@ fn dl_03_47_apply_that_is_killed_at_any_moment_applies_each_transaction_once() {
     let file = folder.path().join("schema.sql");
     std::fs::write(&file, dump.stdout).unwrap();
     follow.pair.to.psql_file(&follow.pair.db, &file);
+    if let Some(role) = &follow.role {
+        let sql = format!(
+            "do $$ declare t regclass; begin for t in select oid from pg_class where relkind in ('r', 'S')
+               and relnamespace = 'public'::regnamespace loop execute format('alter table %s owner to {role}', t); end loop; end $$"
+        );
+        follow.pair.in_target(&sql);
+    }
     follow.setup(&["--allow-no-identity"]).exits(0);
     follow.command(&["sentinel", "set", "apply"], &[]).exits(0);
-    pgbench(&follow, &["-b", "tpcb-like", "-c", "4", "-t", "500", "-n"]);
+    pgbench(follow, &["-b", "tpcb-like", "-c", "4", "-t", "500", "-n"]);
     // Large transactions that are sent in parts.
     follow.pair.in_source("insert into log select i, repeat('x', 50) from generate_series(1, 12000) i; update pgbench_accounts set abalance = abalance + 1 where aid % 10 = 0");
     pgbench(
-        &follow,
+        follow,
         &["-b", "simple-update", "-c", "4", "-t", "300", "-n"],
     );
     follow.receive_all();
     let (mut kills, mut wait) = (0, 60);
     loop {
-        let run = start_catchup(&follow);
+        let run = start_catchup(follow);
         let pid = run.pid();
         // Enough is enough: the last run may take as long as this machine needs.
         let limit = if kills < KILLS_MAX {

@@ -15,11 +15,7 @@ use crate::support::within;
 const KEYED: &str = "create table t (id int primary key, v text)";
 
 fn follow_words(follow: &Follow, more: &[&str]) -> Vec<String> {
-    let (source, target, dir) = (
-        follow.pair.source(),
-        follow.pair.target(),
-        follow.work.dir(),
-    );
+    let (source, target, dir) = (follow.pair.source(), follow.target(), follow.work.dir());
     let mut all = vec![
         "follow",
         "--dir",
@@ -39,7 +35,7 @@ fn follow_words(follow: &Follow, more: &[&str]) -> Vec<String> {
     all.into_iter().map(str::to_owned).collect()
 }
 
-fn start_follow(follow: &Follow, more: &[&str]) -> Running {
+pub fn start_follow(follow: &Follow, more: &[&str]) -> Running {
     let words = follow_words(follow, more);
     start(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -258,6 +254,7 @@ fn servers_that_restart_are_waited_for_and_nothing_is_lost_or_repeated() {
     pair.in_source(schema);
     pair.in_target(schema);
     let follow = Follow {
+        role: None,
         pair,
         work: WorkDir::new(),
         slot: "restarts".to_owned(),

@@ -409,6 +409,7 @@ fn dl_23_bytes_that_are_of_no_encoding_arrive_as_they_are_or_are_refused() {
         let name = format!("bytes_{plugin}");
         let options = "encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'";
         let follow = Follow {
+            role: None,
             pair: pair_on(from, to, name.clone(), options),
             work: WorkDir::new(),
             slot: name,

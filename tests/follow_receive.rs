@@ -366,6 +366,7 @@ fn a_killed_walsender_and_a_restarted_source_are_survived() {
     let pair = pair_on(from, to, "survive".to_owned(), "");
     pair.in_source(TABLE);
     let follow = Follow {
+        role: None,
         pair,
         work: WorkDir::new(),
         slot: "survive".to_owned(),
@@ -424,6 +425,7 @@ fn a_slot_that_is_gone_or_invalid_is_an_error_that_says_what_is_lost() {
     let pair = pair_on(from, to, "invalid".to_owned(), "");
     pair.in_source(TABLE);
     let follow = Follow {
+        role: None,
         pair,
         work: WorkDir::new(),
         slot: "invalid".to_owned(),
@@ -499,6 +501,7 @@ fn text_of_a_latin1_source_is_received_as_utf8() {
         pair.in_source(TABLE);
         let slot = format!("latin_{plugin}");
         let follow = Follow {
+            role: None,
             pair,
             work: WorkDir::new(),
             slot,

@@ -308,6 +308,7 @@ fn a_source_that_cannot_be_followed_is_refused_with_all_reasons() {
     let pair = pair_on(from, to, "replica".to_owned(), "");
     pair.in_source(TABLE);
     let follow = Follow {
+        role: None,
         pair,
         work: WorkDir::new(),
         slot: "replica".to_owned(),

@@ -17,11 +17,7 @@ const COMMANDS_LATER: &[&str] = &[];
 const OPTIONS_LATER: &[&str] = &["--host", "--port"];
 
 /// Pairs beyond these, with the reason.
-const PAIRS_LATER: &[(&str, &str)] = &[
-    // They would choose what is followed.
-    ("snapshot", "--filters"),
-    ("follow", "--filters"),
-];
+const PAIRS_LATER: &[(&str, &str)] = &[];
 
 pub struct Row {
     pub command: &'static str,

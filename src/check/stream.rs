@@ -285,18 +285,20 @@ fn target_side(target: &mut PgSession, facts: &ServerFacts, findings: &mut Findi
     if !row.get::<_, bool>("may_track") {
         findings.warn(
             Side::Target,
-            format!("role {me} may not use replication origins"),
             format!(
-                "Run on the target as a superuser: grant execute on function \
+                "role {me} may not use replication origins: table pgcopydb.cdc_applied of the target keeps what was \
+                 applied, which takes the right to create a schema"
+            ),
+            format!(
+                "For an origin instead, run on the target as a superuser: grant execute on function \
                  pg_replication_origin_create(text), pg_replication_origin_session_setup(text), \
                  pg_replication_origin_progress(text, boolean), pg_replication_origin_oid(text), \
                  pg_replication_origin_drop(text), pg_replication_origin_advance(text, pg_lsn), \
-                 pg_replication_origin_xact_setup(pg_lsn, timestamptz), \
-                 pg_replication_origin_session_progress(boolean) to {me};"
+                 pg_replication_origin_xact_setup(pg_lsn, timestamptz), pg_replication_origin_xact_reset() to {me};"
             ),
         );
     }
-    if row.get::<_, i64>("free_origins") < 1 {
+    if row.get::<_, bool>("may_track") && row.get::<_, i64>("free_origins") < 1 {
         findings.fail(
             Error::new(Kind::Target, "the target has no free replication origin").hint(
                 "Run on the target: alter system set max_replication_slots = 20; and restart it.",

@@ -12,9 +12,10 @@ use crate::catalog::{Ledger, Run, TableStarts, sqlite_error};
 use crate::error::{Context, Error, Result};
 use crate::follow::files::SlotFile;
 use crate::follow::run::FollowSettings;
-use crate::follow::{setup, slot};
+use crate::follow::source_table::SourceTables;
+use crate::follow::{drift, setup, slot};
 use crate::index::VALIDATE_LATER;
-use crate::pg::{Canceller, PgSession};
+use crate::pg::{Canceller, PgSession, quote};
 use crate::snapshot;
 use crate::supervisor::Leaf;
 use crate::units::Side;
@@ -73,11 +74,12 @@ pub(super) fn hold(
     // That of an earlier try may still be going.
     let name: String = file.slot.chars().take(SLOT_NAME_MAX).collect();
     let name = format!("{name}_again_{}", std::process::id());
-    let (holder, created) = slot::create(&means, (&name, file.plugin), true)?;
-    let (session, id) = snapshot::export_again(leaf, &link, &created.snapshot)?;
+    let (holder, created) = slot::create(&means, (&name, file.plugin), true, &mut |_| Ok(()))?;
+    let (mut session, id) = snapshot::export_again(leaf, &link, &created.snapshot)?;
     // The temporary slot goes with its session; the snapshot is held by ours now.
     holder.close();
     let mut ledger = Ledger::open(&input.layout.ledger())?;
+    refuse_altered(&mut session, &ledger, settings)?;
     TableStarts::note(&mut ledger, run.id, created.lsn)?;
     run.set_snapshot(&ledger, &id)?;
     log::info!(
@@ -85,6 +87,43 @@ pub(super) fn hold(
         created.lsn
     );
     snapshot::hold(leaf, session, &id, Some(&input.layout))
+}
+
+/// Refuses to copy tables that have another shape now than the archive gave them on the target.
+fn refuse_altered(
+    session: &mut PgSession,
+    ledger: &Ledger,
+    settings: &FollowSettings,
+) -> Result<()> {
+    let recorded = SourceTables::load(settings.cdc.top())?;
+    let left: Vec<String> = ledger
+        .connection()
+        .prepare(
+            "select distinct t.nspname, t.relname from unit u join s_table t on t.oid = u.table_oid
+              where u.kind = 'copy' and u.state <> 'done'",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_map([], |row| {
+                    let (nspname, relname): (String, String) = (row.get(0)?, row.get(1)?);
+                    Ok(quote::qualified(&nspname, &relname))
+                })?
+                .collect()
+        })
+        .map_err(|error| sqlite_error("read", &error))?;
+    let altered: Vec<String> = drift::look(session, &recorded)?
+        .into_iter()
+        .filter(|drift| left.contains(&drift.table))
+        .map(|drift| format!("{} {}.", drift.table, drift.what))
+        .collect();
+    if altered.is_empty() {
+        return Ok(());
+    }
+    Err(Error::bad_state(
+        "tables that are left to copy were altered on the source since the first run",
+    )
+    .detail(altered.join("\n"))
+    .hint("Alter the source's tables back for the time of the copy, or begin anew with --restart."))
 }
 
 /// Validates the foreign keys that waited for the changes.

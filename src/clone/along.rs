@@ -340,7 +340,11 @@ impl Together {
     pub(super) fn new(stages: Stages, follows: bool, fail_fast: bool) -> Self {
         Self {
             stages,
-            follow: follows.then(|| Following::new(true)),
+            follow: follows.then(|| {
+                let mut follow = Following::new(true);
+                follow.set_beside_copy(!fail_fast);
+                follow
+            }),
             phase: Phase::Copying,
             begun: false,
             fail_fast,
@@ -352,7 +356,8 @@ impl Together {
     pub(super) fn resumed(stages: Stages) -> Self {
         Self {
             phase: Phase::Following,
-            ..Self::new(stages, true, false)
+            // Nothing is copied any more.
+            ..Self::new(stages, true, true)
         }
     }
 
@@ -401,6 +406,7 @@ impl Together {
         }
         if self.phase == Phase::Copying && self.stages.is_over() {
             self.phase = Phase::Following;
+            follow.set_beside_copy(false);
             if let Some(error) = follow.failure() {
                 self.failure.get_or_insert(error.clone());
                 orders.push(Order::StopAll);

@@ -9,7 +9,7 @@ use super::begun;
 use super::facts::{Prepared, Sides, SourceFacts};
 use super::filters;
 use super::goal::{Goal, Part};
-use super::recorded::{comparable, setup_of};
+use super::recorded::{self, comparable, setup_of};
 use super::settings::CloneSettings;
 use super::survey;
 use crate::catalog::{Activity, Ledger, Run, Setup, sqlite_error, unit};
@@ -69,6 +69,9 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     let setup = setup_of(&settings, input, stored.as_ref(), (&source, &target));
     if let Some(before) = &stored {
         comparable(&ledger, before, (&settings, &setup))?.check_resumed(&setup)?;
+    }
+    if goal.has(Part::TableData) || goal.has(Part::Dump) {
+        recorded::check_followed(&ledger, &setup)?;
     }
     let Looked {
         mut findings,

@@ -9,7 +9,8 @@ use super::settings::CloneSettings;
 use crate::catalog::{Ledger, Run, Setup};
 use crate::check;
 use crate::conninfo::ConnInfo;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::follow::slot;
 use crate::schema::server::ServerFacts;
 use crate::workdir::Intent;
 
@@ -40,6 +41,29 @@ pub(super) fn comparable(
         before.filters.clone_from(&now.filters);
     }
     Ok(before)
+}
+
+/// Refuses a copy with other filters than those by which the tables were chosen that are followed: rows
+/// that are copied and not followed would stay as they are.
+pub(super) fn check_followed(ledger: &Ledger, now: &Setup) -> Result<()> {
+    match slot::recorded_filters(ledger)? {
+        Some(followed) if followed != now.filters => {
+            let shown = if now.filters.is_empty() {
+                "none".to_owned()
+            } else {
+                now.filters.replace('\n', "; ")
+            };
+            Err(Error::bad_state(
+                "the replication slot of this work directory was made with other filters",
+            )
+            .detail(format!(
+                "Followed: {}. Copied: {shown}.",
+                followed.trim_end().replace('\n', "; ")
+            ))
+            .hint("Give the filters that the slot was made with, or begin anew with --restart."))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a work directory of a clone is set up for.

@@ -1,7 +1,7 @@
 //! Waiting until everything up to the end is on the target, and the proof that it is.
 //!
 //! Runs in the main program beside those who receive and apply. Believes the transaction index, which
-//! proves durable files, and what the target's replication origin durably says; nothing else.
+//! proves durable files, and what the target durably says of its progress; nothing else.
 
 use crate::catalog::{CdcStatus, Ledger, Sentinel};
 use crate::error::{Error, Result};
@@ -74,7 +74,7 @@ impl Drain<'_> {
         let progress = origin::read(target, self.origin)?
             .ok_or_else(|| {
                 Error::bad_state(format!(
-                    "replication origin \"{}\" is gone from the target",
+                    "replication origin or progress \"{}\" is gone from the target",
                     self.origin
                 ))
             })?

@@ -3,11 +3,13 @@
 //! Runs in the main program, over its own session on the source. Looks at what the replication slot
 //! would send next, and takes nothing from it.
 
+use crate::catalog::Ledger;
 use crate::error::{Error, Result};
 use crate::follow::decode::{Decoder, Encoding};
 use crate::follow::files::{CdcDir, SlotFile};
 use crate::follow::json_line::Action;
 use crate::follow::source::{plugin_options, read_slot};
+use crate::follow::source_table::SourceTables;
 use crate::follow::txn_index::TxnIndex;
 use crate::pg::PgSession;
 use crate::sys::clock;
@@ -65,13 +67,14 @@ impl Late {
 pub(super) fn look(
     session: &mut PgSession,
     slot: &SlotFile,
-    cdc: &CdcDir,
+    (cdc, ledger): (&CdcDir, &Ledger),
     reached: Lsn,
 ) -> Result<Late> {
     wait_until_free(session, slot)?;
     let mut counted = Counted::default();
     let received = counted.add_received(cdc, reached)?;
-    let options: Vec<String> = plugin_options(slot)
+    let tables = SourceTables::load_filtered(cdc.top(), ledger)?;
+    let options: Vec<String> = plugin_options(slot, &tables.left_out())
         .into_iter()
         .flat_map(|(name, value)| [name.to_owned(), value])
         .collect();

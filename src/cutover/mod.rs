@@ -231,11 +231,11 @@ impl<'a> Run<'a> {
                     .hint("Give the connection string that the follow was set up with."),
             );
         }
-        let known = CdcSetup::get(self.ledger.connection(), "roident")?;
+        let known = CdcSetup::get(self.ledger.connection(), crate::follow::origin::ID)?;
         let found = crate::follow::origin::read(&mut self.target, &self.origin)?;
-        if found.is_none_or(|found| known.is_some_and(|known| known != found.roident.to_string())) {
+        if found.is_none_or(|found| known.is_some_and(|known| known != found.id)) {
             return Err(Error::bad_state(format!(
-                "the target has no replication origin \"{}\" of this work directory",
+                "the target has no replication origin or progress \"{}\" of this work directory",
                 self.origin
             ))
             .hint("Give the target that the follow was set up with."));
@@ -375,7 +375,12 @@ impl<'a> Run<'a> {
         unless_stopped()?;
         // Before it heard of the endpos, a busy stream may have gone beyond; what is applied is no loss.
         let reached = self.progress()?.max(endpos);
-        let late = late::look(&mut self.source, &self.slot, &self.settings.cdc, reached)?;
+        let late = late::look(
+            &mut self.source,
+            &self.slot,
+            (&self.settings.cdc, &self.ledger),
+            reached,
+        )?;
         let count = late.transactions;
         done.late = Some(late.clone());
         if count > 0 {

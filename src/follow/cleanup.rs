@@ -57,7 +57,7 @@ pub fn run(settings: &CleanupSettings) -> Result<()> {
             }
         }
     };
-    keep(target(settings));
+    keep(target(settings, ledger.as_ref()));
     keep(on_source(settings, ledger.as_ref()));
     for path in [
         settings.cdc.slot(),
@@ -86,7 +86,7 @@ pub fn run(settings: &CleanupSettings) -> Result<()> {
     Ok(())
 }
 
-fn target(settings: &CleanupSettings) -> Result<()> {
+fn target(settings: &CleanupSettings, ledger: Option<&Ledger>) -> Result<()> {
     let Some(conn) = &settings.target else {
         return Ok(());
     };
@@ -98,13 +98,13 @@ fn target(settings: &CleanupSettings) -> Result<()> {
             settings.origin
         );
     }
-    session
-        .batch_execute("drop table if exists pgcopydb.cdc_applied")
-        .or_else(|error| match error.sqlstate() {
-            // No schema of ours, or one that is not ours to change.
-            Some("3F000" | "42501") => Ok(()),
-            _ => Err(error),
-        })
+    if origin::drop_row(&mut session, ledger, &settings.origin)? {
+        log::info!(
+            "Removed progress \"{}\" from table pgcopydb.cdc_applied on the target",
+            settings.origin
+        );
+    }
+    Ok(())
 }
 
 fn on_source(settings: &CleanupSettings, ledger: Option<&Ledger>) -> Result<()> {

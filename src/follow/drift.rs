@@ -4,7 +4,7 @@
 //! Pure but for one look at the source. What is found is told before the first row that does not fit the
 //! target, with what the target needs.
 
-use super::slot::source_tables;
+use super::selection::source_tables;
 use super::source_table::{Identity, SourceTable, SourceTables};
 use crate::error::Result;
 use crate::pg::{PgSession, quote};
@@ -45,6 +45,11 @@ fn compare(recorded: &SourceTables, now: Vec<SourceTable>) -> Vec<Drift> {
                     .to_owned(),
             ),
             Some(after) => {
+                if before.oid != 0 && after.oid != 0 && before.oid != after.oid {
+                    let what = "is another table of that name now: the rows that it had before it got the name do not \
+                                come; copy the table again";
+                    tell(before, what.to_owned());
+                }
                 for what in columns(before, after) {
                     tell(before, what);
                 }

@@ -4,9 +4,10 @@
 //! source -> receive -> <segment>.json -> transform -> <segment>.sql -> apply -> target
 //! ```
 //! The order of arrival is the order; a transaction is known by its end LSN. Received is what stands
-//! on disk in the JSON files; applied is what the target's replication origin says; all else is a
-//! cache that can be made again.
+//! on disk in the JSON files; applied is what the target says, in a replication origin or a row of a
+//! table; all else is a cache that can be made again.
 
+pub mod applied;
 pub mod apply;
 pub mod change;
 pub mod cleanup;
@@ -20,6 +21,7 @@ pub mod prune;
 pub mod publication;
 pub mod receive;
 pub mod run;
+pub mod selection;
 pub mod setup;
 pub mod slot;
 pub mod source;

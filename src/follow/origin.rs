@@ -1,25 +1,71 @@
-//! The replication origin on the target: the one place that says what has been applied.
+//! What on the target says what has been applied: a replication origin, or a row of a table where the role
+//! may not use origins.
 //!
-//! Runs in leaf processes with a session on the target. An origin that another migration left would
-//! make every transaction below its position be skipped, so only one that is ours is accepted.
+//! Runs in leaf processes with a session on the target. One that another migration left would make every
+//! transaction below its position be skipped, so only one that is ours is accepted. Which of both it is
+//! stands on the target alone: where there is a row of that name, it counts.
 
+use super::applied;
 use super::files::CdcDir;
-use crate::catalog::{CdcSetup, Ledger};
+use crate::catalog::{CdcSetup, Ledger, Sentinel};
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::PgSession;
+use crate::sys::proc;
 use crate::units::Lsn;
 
-/// An origin as it stands on the target.
+/// The fact in the ledger that tells which progress is ours.
+pub const ID: &str = "roident";
+/// The fact that schema `pgcopydb` of the target was made by us.
+const SCHEMA_IS_OURS: &str = "applied_schema";
+
+/// What keeps the progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// A replication origin.
+    Origin,
+    /// A row of `pgcopydb.cdc_applied`.
+    Table,
+}
+
+impl Keeper {
+    /// What keeps the progress of that name; an origin where there is no row, be it there or not.
+    pub fn find(session: &mut PgSession, name: &str) -> Result<Self> {
+        Ok(match applied::find(session, name)? {
+            Some(_) => Self::Table,
+            None => Self::Origin,
+        })
+    }
+
+    /// For people.
+    pub fn shown(self, name: &str) -> String {
+        match self {
+            Self::Origin => format!("replication origin \"{name}\""),
+            Self::Table => format!("table pgcopydb.cdc_applied, row \"{name}\""),
+        }
+    }
+}
+
+/// Progress as it stands on the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Its number.
-    pub roident: i64,
-    /// How far it is; unset: nowhere yet.
+    /// What tells it from another one of the same name.
+    pub id: String,
+    /// What keeps it.
+    pub keeper: Keeper,
+    /// How far it durably is; unset: nowhere yet.
     pub progress: Lsn,
 }
 
-/// Reads an origin; none when there is none of that name.
+/// Reads the progress of a name; none when there is none.
 pub fn read(session: &mut PgSession, name: &str) -> Result<Option<Origin>> {
+    if let Some(row) = applied::find(session, name)? {
+        applied::flush(session)?;
+        return Ok(Some(Origin {
+            id: row.owner,
+            keeper: Keeper::Table,
+            progress: row.end,
+        }));
+    }
     let row = session
         .query_one(include_str!("sql/read_origin.sql"), &[&name])
         .map_err(|error| explain(error, name))?;
@@ -28,7 +74,8 @@ pub fn read(session: &mut PgSession, name: &str) -> Result<Option<Origin>> {
     };
     let progress = row.get::<_, Option<String>>("progress");
     Ok(Some(Origin {
-        roident,
+        id: roident.to_string(),
+        keeper: Keeper::Origin,
         progress: progress
             .and_then(|text| text.parse().ok())
             .unwrap_or_default(),
@@ -49,6 +96,25 @@ fn explain(error: Error, name: &str) -> Error {
     error.context(what)
 }
 
+/// Reads the progress of a name where it has to be made yet: a role that may not use origins has none, unless
+/// the ledger knows of one.
+fn read_before(session: &mut PgSession, ledger: &Ledger, name: &str) -> Result<Option<Origin>> {
+    let ours = CdcSetup::get(ledger.connection(), ID)?;
+    let is_origin = ours.is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_origin || applied::find(session, name)?.is_some() || applied::may_use_origins(session)? {
+        return read(session, name);
+    }
+    Ok(None)
+}
+
+/// Refuses a target that could not keep the progress of that name.
+pub fn check(session: &mut PgSession, ledger: &Ledger, name: &str) -> Result<()> {
+    if read_before(session, ledger, name)?.is_none() && !applied::may_use_origins(session)? {
+        applied::check(session)?;
+    }
+    Ok(())
+}
+
 /// Makes the origin at the slot's consistent point, or accepts the one that we made.
 pub fn set_up(
     session: &mut PgSession,
@@ -64,11 +130,12 @@ pub fn set_up(
         ))
         .hint("Repeat --origin of the first command."));
     }
-    if let Some(found) = read(session, name)? {
-        let ours = CdcSetup::get(ledger.connection(), "roident")?;
-        if ours.as_deref() != Some(&found.roident.to_string()) && found.progress != lsn {
+    if let Some(found) = read_before(session, ledger, name)? {
+        let ours = CdcSetup::get(ledger.connection(), ID)?;
+        if ours.as_ref() != Some(&found.id) && found.progress != lsn {
             return Err(Error::bad_state(format!(
-                "replication origin \"{name}\" exists on the target, at {}",
+                "{} exists on the target, at {}",
+                found.keeper.shown(name),
                 found.progress
             ))
             .detail(
@@ -79,12 +146,17 @@ pub fn set_up(
                  when no other migration needs it."
             )));
         }
-        note(ledger, cdc, name, found.roident)?;
+        note(ledger, cdc, name, &found.id)?;
         log::info!(
-            "Using replication origin \"{name}\" at LSN {}",
+            "Using {} at LSN {}",
+            found.keeper.shown(name),
             found.progress
         );
         return Ok(());
+    }
+    refuse_lost(ledger, name, lsn)?;
+    if !applied::may_use_origins(session)? {
+        return make_row(session, ledger, (cdc, name, lsn));
     }
     let text = lsn.to_string();
     let failed = |error: Error| {
@@ -119,14 +191,66 @@ pub fn set_up(
             return Err(failed(error)).context(|| "creating a replication origin".to_owned());
         }
     };
-    note(ledger, cdc, name, roident)?;
+    note(ledger, cdc, name, &roident.to_string())?;
     log::info!("Created logical replication origin \"{name}\" at LSN {lsn}");
     Ok(())
 }
 
-fn note(ledger: &mut Ledger, cdc: &CdcDir, name: &str, roident: i64) -> Result<()> {
-    CdcSetup::put(ledger, &[("roident", &roident.to_string())])?;
+/// What says how far the target is must not be made anew at the beginning once changes were applied.
+fn refuse_lost(ledger: &Ledger, name: &str, start: Lsn) -> Result<()> {
+    let applied = Sentinel::read(ledger.connection())?.map(|row| row.replay_lsn);
+    match applied.filter(|applied| *applied > start) {
+        None => Ok(()),
+        Some(applied) => Err(Error::bad_state(format!(
+            "the target has no progress \"{name}\" any more, and changes were applied to it up to {applied}"
+        ))
+        .detail("Applied from the beginning again, changes would be there twice.")
+        .hint("Give the target that was followed into before, or begin anew with --restart and a new copy.")),
+    }
+}
+
+/// Makes the row of the table. Whose it is stands in the ledger before.
+fn make_row(
+    session: &mut PgSession,
+    ledger: &mut Ledger,
+    (cdc, name, lsn): (&CdcDir, &str, Lsn),
+) -> Result<()> {
+    let taken = session.query_one(
+        "select exists (select 1 from pg_catalog.pg_replication_origin where roname = $1)",
+        &[&name],
+    )?;
+    if taken.get(0) {
+        return Err(Error::bad_state(format!(
+            "replication origin \"{name}\" exists on the target, and this role may not use it"
+        ))
+        .hint("Another migration may need it: use another --origin."));
+    }
+    let owner = proc::random_uuid();
+    CdcSetup::put(ledger, &[(ID, &owner)])?;
+    let schema_is_ours = applied::make(session, name, (&owner, lsn))?;
+    if schema_is_ours {
+        CdcSetup::put(ledger, &[(SCHEMA_IS_OURS, "true")])?;
+    }
+    note(ledger, cdc, name, &owner)?;
+    log::info!(
+        "The role may not use replication origins on the target: made table pgcopydb.cdc_applied there, with row \
+         \"{name}\" at LSN {lsn}"
+    );
+    Ok(())
+}
+
+fn note(ledger: &mut Ledger, cdc: &CdcDir, name: &str, id: &str) -> Result<()> {
+    CdcSetup::put(ledger, &[(ID, id)])?;
     cdc.write_whole(&cdc.origin(), &format!("{name}\n"))
+}
+
+/// Removes a row of the table, as far as there is one.
+pub fn drop_row(session: &mut PgSession, ledger: Option<&Ledger>, name: &str) -> Result<bool> {
+    let fact = match ledger {
+        Some(ledger) => CdcSetup::get(ledger.connection(), SCHEMA_IS_OURS)?,
+        None => None,
+    };
+    applied::remove(session, name, fact.is_some())
 }
 
 /// Drops an origin and those of parallel workers beside it; waits while a session uses one.

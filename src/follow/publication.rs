@@ -34,6 +34,8 @@ pub struct Candidate {
     pub is_unlogged: bool,
     /// The role may publish it.
     pub is_owned: bool,
+    /// Filters leave it out.
+    pub is_excluded: bool,
 }
 
 /// A publication to be made.
@@ -74,6 +76,7 @@ pub fn candidates(session: &mut PgSession) -> Result<Vec<Candidate>> {
             generated: row.get("generated_identity"),
             is_unlogged: row.get("is_unlogged"),
             is_owned: row.get("is_owned"),
+            is_excluded: false,
         })
         .collect())
 }
@@ -101,7 +104,8 @@ pub fn plan(slot: &str, tables: &[Candidate], version: PgVersion) -> Plan {
     let mut plan = Plan::default();
     let mut lists: [Vec<String>; 3] = Default::default();
     // A root stands for its leaves, also those that come later, when all are of one kind: before 13
-    // it cannot, and a leaf without identity would break the source's UPDATE of that leaf.
+    // it cannot, and a leaf without identity would break the source's UPDATE of that leaf. One that is
+    // left out would be there with it.
     let roots_allowed = version >= PgVersion(130_000);
     let leaves_of = |root: i64| {
         tables
@@ -110,10 +114,12 @@ pub fn plan(slot: &str, tables: &[Candidate], version: PgVersion) -> Plan {
     };
     let stands_for_leaves = |root: &Candidate| {
         let of_root = kin(root, version);
-        roots_allowed
-            && leaves_of(root.oid).all(|leaf| kin(leaf, version) == of_root && !leaf.is_unlogged)
+        let is_alike = |leaf: &Candidate| {
+            kin(leaf, version) == of_root && !leaf.is_unlogged && !leaf.is_excluded
+        };
+        roots_allowed && !root.is_excluded && leaves_of(root.oid).all(is_alike)
     };
-    for table in tables {
+    for table in tables.iter().filter(|table| !table.is_excluded) {
         let root = tables.iter().find(|other| other.oid == table.root);
         let is_covered = root.is_some_and(stands_for_leaves);
         if table.is_unlogged && !table.is_partitioned {
@@ -231,7 +237,7 @@ pub fn create(session: &mut PgSession, plan: &Plan) -> Result<()> {
 }
 
 /// Refuses a publication of the user that does not publish everything.
-pub fn check_given(session: &mut PgSession, name: &str) -> Result<()> {
+pub fn check_given(session: &mut PgSession, name: &str, excluded: &[i64]) -> Result<()> {
     let row = session.query_opt(
         "select pubinsert and pubupdate and pubdelete and \
          coalesce((pg_catalog.to_jsonb(p) ->> 'pubtruncate')::bool, true) \
@@ -260,12 +266,12 @@ pub fn check_given(session: &mut PgSession, name: &str) -> Result<()> {
         "select pg_catalog.format('%I.%I', n.nspname, c.relname) \
            from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
           where c.relkind = 'r' and c.relpersistence = 'p' and n.nspname !~ '^pg_' \
-            and n.nspname not in ('information_schema', 'pgcopydb') \
+            and n.nspname not in ('information_schema', 'pgcopydb') and not c.oid::int8 = any ($2) \
             and not exists (select 1 from pg_catalog.pg_publication_tables t \
                              where t.pubname = $1 and ((t.schemaname, t.tablename) = (n.nspname, c.relname) \
                                 or exists (select 1 from pg_catalog.pg_inherits i where i.inhrelid = c.oid))) \
           order by 1 limit 20",
-        &[&name],
+        &[&name, &excluded],
     )?;
     if rows.is_empty() {
         return Ok(());
@@ -372,6 +378,7 @@ mod tests {
             generated: "n".to_owned(),
             is_unlogged: false,
             is_owned: true,
+            is_excluded: false,
         }
     }
 

@@ -82,7 +82,7 @@ pub fn run_holding(settings: &SetupSettings, canceller: &Canceller) -> Result<Ma
     let mut session = target.session(TITLE, &Profile::TargetPlain)?;
     let _registered = canceller.register(Token::from_session(&session));
     // Whether the origin can be made is known before anything is left on the source.
-    origin::read(&mut session, &settings.origin)?;
+    origin::check(&mut session, &ledger, &settings.origin)?;
     let means = Means {
         link: &source,
         cdc: &settings.cdc,

@@ -8,21 +8,30 @@
 
 use super::files::{CdcDir, Plugin, SlotFile};
 use super::publication::{self, Candidate, Plan};
+use super::selection;
 use super::source::{self, SourceFacts};
-use super::source_table::{self, Column, Identity, SourceTable};
-use crate::catalog::{CdcSetup, Ledger};
+use crate::catalog::{CdcSetup, Ledger, Setup};
 use crate::error::{Context, Error, Kind, Result};
-use crate::pg::quote::{ident, literal};
+use crate::filter::Rules;
+use crate::pg::quote::ident;
 use crate::pg::{Canceller, Link, PgSession, Token};
-use crate::units::{Lsn, Oid, PgVersion};
+use crate::sys::clock;
+use crate::units::{Lsn, PgVersion};
 use crate::wire::Session;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the set of tables may change while the slot is made.
 const TRIES_MAX: u32 = 3;
 /// After so long people are told whom the creation of the slot waits for.
 const TELL_AFTER: Duration = Duration::from_secs(5);
+
+/// The fact in the ledger that tells by which filters the tables were chosen, in one spelling.
+const FILTERS: &str = "filters";
+/// The fact in the ledger that tells which server process makes a slot, and which one.
+const MAKING: &str = "slot_maker";
+/// How long a server process that makes a slot for nobody may take to end.
+const MAKER_ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +48,8 @@ pub struct SlotSettings {
     pub allow_no_identity: bool,
     /// A slot that a crash left may be taken up.
     pub resume: bool,
+    /// What is not followed.
+    pub filters: Option<Rules>,
 }
 
 /// The slot, and the session that holds its snapshot when it was made just now.
@@ -71,11 +82,8 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
         take_up(&file, settings, &facts, &mut beside, ledger)?;
         return Ok(Made { file, holder: None });
     }
-    let tables = if facts.version >= PgVersion(100_000) {
-        publication::candidates(&mut beside)?
-    } else {
-        Vec::new()
-    };
+    let rules = settings.filters.as_ref();
+    let tables = selection::candidates(&mut beside, facts.version, rules)?;
     let plugin = choose_plugin(settings, &facts, &tables)?;
     facts.check(plugin)?;
     if settings.publication.is_some() && plugin != Plugin::Pgoutput {
@@ -89,15 +97,18 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
     for attempt in 1..=TRIES_MAX {
         let plan = publication::plan(&settings.slot, &tables, facts.version);
         look_at_tables(plugin, settings, &plan)?;
-        let names = prepare_publications(&mut beside, ledger, settings, plugin, &plan)?;
-        let (holder, created) = match create(means, (&settings.slot, plugin), false) {
+        let names = prepare_publications(&mut beside, ledger, settings, plugin, (&plan, &tables))?;
+        let mut note =
+            |pid: i32| CdcSetup::put(ledger, &[(MAKING, &format!("{pid} {}", settings.slot))]);
+        let made = create(means, (&settings.slot, plugin), false, &mut note);
+        let (holder, created) = match made {
             Ok(made) => made,
             Err(error) => {
                 drop_own_publications(&mut beside, ledger)?;
                 return Err(error);
             }
         };
-        let now = tables_in_snapshot(means, &created.snapshot, &facts)?;
+        let now = selection::in_snapshot(means, &created.snapshot, &facts, rules)?;
         if plugin == Plugin::Pgoutput && settings.publication.is_none() && now.0 != tables {
             log::warn!(
                 "Tables were made or dropped while the replication slot was made (attempt {attempt}), \
@@ -118,8 +129,8 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
             publications: names,
             tli: 0,
         };
-        write_tables(means.cdc, &now.1)?;
-        record(&file, &facts, &mut beside, ledger)?;
+        selection::write(means.cdc, &now.1)?;
+        record((&file, rules), &facts, &mut beside, ledger)?;
         means.cdc.write_slot(&file)?;
         log::info!(
             "Created logical replication slot \"{}\" with plugin \"{}\" at {} and exported snapshot {}",
@@ -140,26 +151,22 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
     .hint("Wait until migrations of its schema are over, then start again."))
 }
 
-/// Makes a slot itself; the session holds its snapshot, and a temporary one altogether.
+/// Makes a slot itself; the session holds its snapshot, and a temporary one altogether. `note` hears of the
+/// server process before it begins, as it outlives us while it waits for transactions.
 pub fn create(
     means: &Means<'_>,
     (name, plugin): (&str, Plugin),
     temporary: bool,
+    note: &mut dyn FnMut(i32) -> Result<()>,
 ) -> Result<(Session, source::Created)> {
     let mut holder = source::connect_replication(means.link, means.title, Duration::from_secs(60))?;
+    note(holder.backend_pid())?;
     let _cancel = means
         .canceller
         .register(Token::Wire(holder.cancel_token()?));
     let _told = tell_who_is_waited_for(means.link.clone(), means.title.to_owned())?;
     let created = source::create_slot(&mut holder, name, plugin, temporary)?;
     Ok((holder, created))
-}
-
-/// Leaves the tables for those who transform and apply.
-fn write_tables(cdc: &CdcDir, tables: &[SourceTable]) -> Result<()> {
-    let text = source_table::to_json(tables)?;
-    let path = cdc.top().join(source_table::FILE_NAME);
-    cdc.write_whole(&path, &String::from_utf8_lossy(&text))
 }
 
 /// Accepts a recorded slot when it is the one asked for and still there.
@@ -171,6 +178,9 @@ fn take_up(
     ledger: &Ledger,
 ) -> Result<()> {
     check_recorded(file, &settings.slot, settings.plugin)?;
+    if let Some(rules) = &settings.filters {
+        check_filters(ledger, &rules.canonical())?;
+    }
     let known = |name: &str| CdcSetup::get(ledger.connection(), name);
     let other = known("system_id")?.is_some_and(|id| id != facts.system_id)
         || known("database_oid")?.is_some_and(|oid| oid != facts.database_oid.to_string());
@@ -216,6 +226,33 @@ fn take_up(
     Ok(())
 }
 
+/// By which filters the followed tables were chosen, in one spelling; none where none were given then.
+pub fn recorded_filters(ledger: &Ledger) -> Result<Option<String>> {
+    let recorded = CdcSetup::get(ledger.connection(), FILTERS)?;
+    Ok(recorded.filter(|filters| !filters.is_empty()))
+}
+
+/// Refuses other filters than those by which the tables were chosen, for the slot or by a copy after it.
+fn check_filters(ledger: &Ledger, given: &str) -> Result<()> {
+    let recorded = match recorded_filters(ledger)? {
+        Some(recorded) => recorded,
+        None => Setup::read(ledger)?
+            .map(|setup| setup.filters)
+            .unwrap_or_default(),
+    };
+    if recorded == given {
+        return Ok(());
+    }
+    let without = recorded.is_empty();
+    Err(Error::bad_state(if without {
+        "this follow was set up without filters"
+    } else {
+        "this follow was set up with other filters"
+    })
+    .detail("What is followed is decided with the replication slot, and by the copy made with it.")
+    .hint("Leave --filters out, or begin anew with --restart and a new copy."))
+}
+
 /// Refuses names that differ from those recorded.
 pub fn check_recorded(file: &SlotFile, slot: &str, plugin: Option<Plugin>) -> Result<()> {
     if file.slot != slot {
@@ -238,7 +275,8 @@ pub fn check_recorded(file: &SlotFile, slot: &str, plugin: Option<Plugin>) -> Re
 
 /// pgoutput where nothing speaks against it.
 fn best_plugin(settings: &SlotSettings, facts: &SourceFacts, tables: &[Candidate]) -> Plugin {
-    let not_owned = |table: &&Candidate| !table.is_owned && !table.is_unlogged;
+    let not_owned =
+        |table: &&Candidate| !table.is_owned && !table.is_unlogged && !table.is_excluded;
     let against = if facts.version < PgVersion(100_000) {
         Some("the source is older than PostgreSQL 10".to_owned())
     } else if settings.publication.is_some() {
@@ -338,6 +376,27 @@ fn look_at_tables(plugin: Plugin, settings: &SlotSettings, plan: &Plan) -> Resul
     ))
 }
 
+/// Ends the server process of a setup that was killed: it still waits for transactions to make its slot.
+fn end_maker(beside: &mut PgSession, ledger: &Ledger, slot: &str) -> Result<()> {
+    let fact = CdcSetup::get(ledger.connection(), MAKING)?.unwrap_or_default();
+    let Some((pid, name)) = fact.split_once(' ') else {
+        return Ok(());
+    };
+    let pid: i32 = pid.parse().unwrap_or_default();
+    if name != slot {
+        return Ok(());
+    }
+    // What else could have that number by now makes no slot.
+    let sql = "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity \
+               where pid = $1 and usename = current_user and application_name like 'pgcopydb%' \
+                 and query like 'CREATE_REPLICATION_SLOT%'";
+    let since = Instant::now();
+    while !beside.query(sql, &[&pid])?.is_empty() && since.elapsed() < MAKER_ENDS_WITHIN {
+        clock::nap(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
 /// Removes what a setup that crashed left: its slot cannot be used, as the snapshot is gone.
 fn remove_half_made(
     beside: &mut PgSession,
@@ -351,6 +410,7 @@ fn remove_half_made(
         return Ok(());
     };
     let at: Lsn = at.parse().unwrap_or_default();
+    end_maker(beside, ledger, slot)?;
     if name == slot
         && let Some(found) = source::read_slot(beside, slot)?
         && found.active_pid.is_none()
@@ -394,7 +454,7 @@ fn prepare_publications(
     ledger: &mut Ledger,
     settings: &SlotSettings,
     plugin: Plugin,
-    plan: &Plan,
+    (plan, tables): (&Plan, &[Candidate]),
 ) -> Result<Vec<String>> {
     // A standby has no position that it would write next.
     let row = beside.query_one(
@@ -413,7 +473,9 @@ fn prepare_publications(
         return Ok(Vec::new());
     }
     if let Some(name) = &settings.publication {
-        publication::check_given(beside, name)?;
+        let excluded = tables.iter().filter(|table| table.is_excluded);
+        let excluded: Vec<i64> = excluded.map(|table| table.oid).collect();
+        publication::check_given(beside, name, &excluded)?;
         return Ok(vec![name.clone()]);
     }
     let names: Vec<String> = plan
@@ -461,76 +523,9 @@ pub fn drop_slot(beside: &mut PgSession, name: &str) -> Result<()> {
         .context(|| format!("dropping replication slot \"{name}\""))
 }
 
-/// The tables as the slot's snapshot shows them.
-fn tables_in_snapshot(
-    means: &Means<'_>,
-    snapshot: &str,
-    facts: &SourceFacts,
-) -> Result<(Vec<Candidate>, Vec<SourceTable>)> {
-    let mut session = source::connect_beside(means.link, means.title)?;
-    session.batch_execute(&format!(
-        "begin isolation level repeatable read, read only; set transaction snapshot {}",
-        literal(snapshot)
-    ))?;
-    let candidates = if facts.version >= PgVersion(100_000) {
-        publication::candidates(&mut session)?
-    } else {
-        Vec::new()
-    };
-    let tables = source_tables(&mut session)?;
-    session.batch_execute("commit")?;
-    Ok((candidates, tables))
-}
-
-#[derive(serde::Deserialize)]
-struct ColumnRow {
-    name: String,
-    generated: bool,
-    is_key: bool,
-    #[serde(rename = "type")]
-    data_type: String,
-}
-
-/// The tables of the source as they are now.
-pub(super) fn source_tables(session: &mut PgSession) -> Result<Vec<SourceTable>> {
-    let rows = session.query(include_str!("sql/list_source_tables.sql"), &[])?;
-    rows.iter()
-        .map(|row| {
-            let text: String = row.get("columns");
-            let columns: Vec<ColumnRow> = serde_json::from_str(&text)
-                .map_err(|error| Error::internal(format!("could not read columns: {error}")))?;
-            let identity: String = row.get("identity");
-            let root_schema: Option<String> = row.get("root_nspname");
-            let root_name: Option<String> = row.get("root_relname");
-            let key = columns.iter().filter(|column| column.is_key);
-            let oid: i64 = row.get("oid");
-            Ok(SourceTable {
-                oid: Oid::try_from(oid).unwrap_or(0),
-                schema: row.get("nspname"),
-                name: row.get("relname"),
-                identity: match identity.as_str() {
-                    "full" => Identity::Full,
-                    "key" => Identity::Key(key.map(|column| column.name.clone()).collect()),
-                    _ => Identity::Nothing,
-                },
-                columns: columns
-                    .into_iter()
-                    .map(|column| Column {
-                        name: column.name,
-                        generated: column.generated,
-                        data_type: Some(column.data_type),
-                    })
-                    .collect(),
-                root: root_schema.zip(root_name),
-                excluded: false,
-            })
-        })
-        .collect()
-}
-
 /// Writes down what the stream will be compared with.
 fn record(
-    file: &SlotFile,
+    (file, rules): (&SlotFile, Option<&Rules>),
     facts: &SourceFacts,
     beside: &mut PgSession,
     ledger: &mut Ledger,
@@ -542,6 +537,7 @@ fn record(
             ("system_id", &facts.system_id),
             ("database_oid", &facts.database_oid.to_string()),
             ("publications", &fingerprints),
+            (FILTERS, &rules.map(Rules::canonical).unwrap_or_default()),
             ("slot_intent", ""),
         ],
     )

@@ -6,7 +6,7 @@
 use super::files::{Plugin, SlotFile};
 use crate::catalog::SourceLook;
 use crate::error::{Context, Error, Kind, Result};
-use crate::pg::quote::{ident, literal};
+use crate::pg::quote::ident;
 use crate::pg::{Link, PgSession, Profile, application_name, retry};
 use crate::units::{Lsn, PgVersion, Side, Tli};
 use crate::wire::{self, Session, StatementResult};
@@ -374,8 +374,34 @@ fn explain_create(error: Error, name: &str, plugin: Plugin) -> Error {
         .hint(hint)
 }
 
-/// What the plugin is told, option by option.
-pub fn plugin_options(slot: &SlotFile) -> Vec<(&'static str, String)> {
+/// Most bytes of the names of tables that wal2json is told to leave out; those beyond are left out here.
+const FILTER_TABLES_MAX: usize = 100_000;
+
+/// The value of wal2json's `filter-tables`: our own tables, and schema and name of those left out.
+fn filter_tables(left_out: &[(String, String)]) -> String {
+    let mut text = "pgcopydb.*".to_owned();
+    for (schema, name) in left_out {
+        if text.len() > FILTER_TABLES_MAX {
+            break;
+        }
+        for (before, part) in [(',', schema), ('.', name)] {
+            text.push(before);
+            for letter in part.chars() {
+                if " ',.*\\".contains(letter) {
+                    text.push('\\');
+                }
+                text.push(letter);
+            }
+        }
+    }
+    text
+}
+
+/// What the plugin is told, option by option; `left_out` are schema and name of tables.
+pub fn plugin_options(
+    slot: &SlotFile,
+    left_out: &[(String, String)],
+) -> Vec<(&'static str, String)> {
     let mut options: Vec<(&'static str, String)> = Vec::new();
     match slot.plugin {
         Plugin::TestDecoding => options.push(("include-xids", "true".to_owned())),
@@ -387,10 +413,10 @@ pub fn plugin_options(slot: &SlotFile) -> Vec<(&'static str, String)> {
                 ("include-transaction", "true"),
                 ("include-types", "true"),
                 ("include-lsn", "true"),
-                ("filter-tables", "pgcopydb.*"),
             ] {
                 options.push((name, value.to_owned()));
             }
+            options.push(("filter-tables", filter_tables(left_out)));
             if slot.numeric_as_string {
                 options.push(("numeric-data-types-as-string", "true".to_owned()));
             }
@@ -405,10 +431,11 @@ pub fn plugin_options(slot: &SlotFile) -> Vec<(&'static str, String)> {
 }
 
 /// The command that starts the stream.
-pub fn start_command(slot: &SlotFile, start: Lsn) -> String {
-    let options: Vec<String> = plugin_options(slot)
+pub fn start_command(slot: &SlotFile, start: Lsn, left_out: &[(String, String)]) -> String {
+    let options: Vec<String> = plugin_options(slot, left_out)
         .iter()
-        .map(|(name, value)| format!("{} {}", ident(name), literal(value).trim_start()))
+        // A replication command has no strings with escapes: a backslash is itself.
+        .map(|(name, value)| format!("{} '{}'", ident(name), value.replace('\'', "''")))
         .collect();
     format!(
         "START_REPLICATION SLOT {} LOGICAL {start} ({})",
@@ -433,15 +460,18 @@ mod tests {
             tli: 1,
         };
         assert_eq!(
-            start_command(&slot(Plugin::TestDecoding), Lsn(0x1_0000_0001)),
+            start_command(&slot(Plugin::TestDecoding), Lsn(0x1_0000_0001), &[]),
             "START_REPLICATION SLOT \"s\" LOGICAL 1/1 (\"include-xids\" 'true')"
         );
+        let odd = [("a.b".to_owned(), "c d*".to_owned())];
+        let wal2json = start_command(&slot(Plugin::Wal2json), Lsn(1), &odd);
+        assert!(wal2json.contains("\"numeric-data-types-as-string\" 'true'"));
         assert!(
-            start_command(&slot(Plugin::Wal2json), Lsn(1))
-                .contains("\"numeric-data-types-as-string\" 'true'")
+            wal2json.contains(r#""filter-tables" 'pgcopydb.*,a\.b.c\ d\*'"#),
+            "{wal2json}"
         );
         assert!(
-            start_command(&slot(Plugin::Pgoutput), Lsn(1))
+            start_command(&slot(Plugin::Pgoutput), Lsn(1), &[])
                 .contains("\"publication_names\" '\"a\"\"b\",\"it''s\"'")
         );
     }

@@ -95,6 +95,16 @@ impl SourceTables {
         self.by_schema.values().flat_map(HashMap::values)
     }
 
+    /// Schema and name of those that filters leave out, sorted.
+    pub fn left_out(&self) -> Vec<(String, String)> {
+        let excluded = self.all().filter(|table| table.excluded);
+        let mut names: Vec<(String, String)> = excluded
+            .map(|table| (table.schema.clone(), table.name.clone()))
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.by_schema.is_empty()

@@ -80,6 +80,7 @@ impl Run {
         let pair = pair_on(from, to, slot.clone(), "");
         pair.in_source(&schema.ddl);
         let follow = Follow {
+            role: None,
             pair,
             work: WorkDir::new(),
             slot,

@@ -18,6 +18,8 @@ pub struct Follow {
     pub work: WorkDir,
     pub slot: String,
     pub plugin: &'static str,
+    /// The role on the target; none: the superuser.
+    pub role: Option<String>,
 }
 
 /// What is complete in the files: each transaction with the number of its changes, in order.
@@ -52,7 +54,16 @@ impl Follow {
             work: WorkDir::new(),
             slot: name,
             plugin,
+            role: None,
         })
+    }
+
+    /// The target as the role sees it.
+    pub fn target(&self) -> String {
+        match &self.role {
+            Some(role) => self.pair.to.uri_as(&self.pair.db, role, ""),
+            None => self.pair.target(),
+        }
     }
 
     /// The same, set up.
@@ -84,7 +95,7 @@ impl Follow {
     }
 
     pub fn setup(&self, more: &[&str]) -> Output {
-        let (source, target) = (self.pair.source(), self.pair.target());
+        let (source, target) = (self.pair.source(), self.target());
         let mut all = vec![
             "--source",
             &source,
@@ -102,7 +113,7 @@ impl Follow {
     }
 
     pub fn cleanup(&self, more: &[&str]) -> Output {
-        let (source, target) = (self.pair.source(), self.pair.target());
+        let (source, target) = (self.pair.source(), self.target());
         let mut all = vec!["--source", &source, "--target", &target];
         all.extend(more);
         self.command(&["cleanup"], &all)
@@ -144,6 +155,12 @@ impl Follow {
     pub fn sentinel(&self, field: &str) -> String {
         let got = self.command(&["sentinel", "get"], &[field]).exits(0);
         got.stdout.trim_end().to_owned()
+    }
+
+    /// The same where it may not be there yet.
+    pub fn sentinel_or_none(&self, field: &str) -> Option<String> {
+        let got = self.command(&["sentinel", "get"], &[field]);
+        (got.code == 0).then(|| got.stdout.trim_end().to_owned())
     }
 
     pub fn cdc(&self) -> PathBuf {

@@ -5,6 +5,7 @@
 use super::stream::{PlaceArgs, PluginArgs, SourceArgs};
 use super::value;
 use crate::units::Lsn;
+use std::path::PathBuf;
 
 /// Arguments of `follow`.
 #[derive(Debug, clap::Args)]
@@ -15,6 +16,9 @@ pub(in crate::cli) struct FollowArgs {
     pub(in crate::cli) place: PlaceArgs,
     #[command(flatten)]
     pub(in crate::cli) plugin: PluginArgs,
+    /// File that says which schemas and tables to follow or leave out
+    #[arg(long, alias = "filter", short_alias = 'F', value_name = "FILE")]
+    pub(in crate::cli) filters: Option<PathBuf>,
     /// The snapshot that the replication slot was made with
     #[arg(long, short_alias = 'N', value_name = "NAME", value_parser = value::text)]
     pub(in crate::cli) snapshot: Option<String>,

@@ -440,10 +440,6 @@ impl StepCommand {
     fn option(&self, arg: &Arg) -> Option<Arg> {
         let long = arg.get_long()?;
         let of_file = long.strip_suffix("-file");
-        if (self.run, long) == (StepRun::Snapshot, "filters") {
-            // Known and refused: what they would choose is not followed yet.
-            return Some(arg.clone().hide(true));
-        }
         if self.takes(long) || of_file.is_some_and(|side| self.takes(side)) {
             Some(arg.clone())
         } else if self.hidden.contains(&long) {

@@ -4,6 +4,7 @@
 
 use super::super::args::follow::{FollowArgs, PrefetchArgs, ReplayArgs};
 use super::super::args::stream::{PlaceArgs, PluginArgs};
+use super::super::resolve::filters;
 use super::super::resolve::follow::{self as resolve, NAME_DEFAULT, Place};
 use super::super::{Call, announce};
 use super::stream::{check_recorded, check_snapshot};
@@ -11,6 +12,7 @@ use crate::catalog::sentinel;
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, Result};
 use crate::follow::run::{self as follow, FollowSettings};
+use crate::sys::signal;
 use crate::workdir::Intent;
 
 fn intent(place: &PlaceArgs) -> Intent {
@@ -49,6 +51,8 @@ fn settings(
 
 /// Runs `follow`.
 pub(in crate::cli) fn run(args: &FollowArgs, call: &Call<'_>) -> Result<()> {
+    // A stop that comes before anything has begun is a good end, too.
+    signal::install()?;
     let place = resolve::place(args.place.dir.as_ref(), call.environment)?;
     let (source, target) = resolve::both_of(&args.connections, call.environment)?;
     announce();
@@ -60,6 +64,7 @@ pub(in crate::cli) fn run(args: &FollowArgs, call: &Call<'_>) -> Result<()> {
     let mut settings = settings((place, &args.plugin), (source, Some(target)), call)?;
     settings.intent = intent;
     settings.slot.allow_no_identity = args.allow_no_identity;
+    settings.slot.filters = filters(args.filters.as_deref(), false)?;
     settings.endpos = args.endpos;
     settings.max_cdc_size = args.max_cdc_size;
     settings.keep_no_op =

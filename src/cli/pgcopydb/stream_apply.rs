@@ -130,6 +130,7 @@ pub(in crate::cli) fn run_apply(args: &ApplyArgs, call: &Call<'_>) -> Result<()>
     let recorded = place.cdc.read_origin()?;
     let settings = ApplySettings {
         target,
+        source: None,
         origin: args
             .origin
             .clone()
@@ -158,7 +159,7 @@ pub(in crate::cli) fn run_apply(args: &ApplyArgs, call: &Call<'_>) -> Result<()>
 /// Runs `stream catchup`.
 pub(in crate::cli) fn run_catchup(args: &CatchupArgs, call: &Call<'_>) -> Result<()> {
     let place = resolve::place(args.place.dir.as_ref(), call.environment)?;
-    let (_, target) = resolve::both_of(&args.connections, call.environment)?;
+    let (source, target) = resolve::both_of(&args.connections, call.environment)?;
     if args.place.restart {
         return Err(
             Error::bad_args("stream catchup cannot begin anew by itself").hint(
@@ -176,6 +177,7 @@ pub(in crate::cli) fn run_catchup(args: &CatchupArgs, call: &Call<'_>) -> Result
     let recorded = place.cdc.read_origin()?;
     let settings = ApplySettings {
         target,
+        source: Some(source),
         origin: args
             .origin
             .clone()

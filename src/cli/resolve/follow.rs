@@ -198,5 +198,6 @@ pub(in crate::cli) fn slot(
         publication: args.publication.clone().or(set_publication),
         allow_no_identity,
         resume,
+        filters: None,
     })
 }

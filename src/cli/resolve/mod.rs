@@ -110,8 +110,7 @@ fn resolve(
         Some(StepRun::Snapshot) | None => Goal::Clone,
     };
     let is_snapshot = command.is_some_and(|command| command.run == StepRun::Snapshot);
-    let filters_later = (is_snapshot && args.what.filters.is_some()).then_some("--filters");
-    if let Some(option) = args.not_yet.first_given().or(filters_later) {
+    if let Some(option) = args.not_yet.first_given() {
         let path = command.map_or_else(|| "clone".to_owned(), StepCommand::path);
         return Err(Error::bad_args(format!(
             "option {option} is not supported yet by pgcopydb {path}"
@@ -148,11 +147,16 @@ fn resolve(
     );
     let Connections { source, target } = both_sides(args, command, around.environment)?;
     let dir = args.run.dir.clone();
+    let filters = filters(args.what.filters.as_deref(), switches.skip_extensions)?;
+    let mut along = follow::along(&args.along, dir.as_ref(), intent(args), around.environment)?;
+    if let Some(along) = &mut along {
+        along.slot.filters.clone_from(&filters);
+    }
     let settings = CloneSettings {
         goal,
         source,
         target,
-        follow: follow::along(&args.along, dir.as_ref(), intent(args), around.environment)?,
+        follow: along,
         dir: dir.unwrap_or_else(|| default_dir(around.environment)),
         intent: intent(args),
         snapshot,
@@ -163,7 +167,7 @@ fn resolve(
         split_bytes: split_bytes.unwrap_or(SPLIT_BYTES_DEFAULT),
         split_max_parts: split_max_parts.unwrap_or(0),
         requirements: args.what.requirements.clone(),
-        filters: filters(args.what.filters.as_deref(), switches.skip_extensions)?,
+        filters,
         copy_format: copy_format(args, binary)?,
         switches,
         cmdline: around.cmdline.clone(),
@@ -174,6 +178,9 @@ fn resolve(
     let mut warnings = warnings(&settings, &takes);
     warnings.extend(of_restore_jobs(args, goal, &takes));
     warnings.extend(follow::without_effect(&args.along));
+    if is_snapshot && settings.filters.is_some() && settings.follow.is_none() {
+        warnings.push("Option --filters has no effect without --follow".to_owned());
+    }
     Ok(Resolved {
         settings,
         choices: picker.choices,
@@ -349,7 +356,7 @@ fn check_requirements(settings: &CloneSettings) -> Result<()> {
 
 /// The rules of `--filters`. Errors: `BadArgs` for a file that cannot be read, `BadConfig` for what it
 /// says.
-fn filters(path: Option<&Path>, skip_extensions: bool) -> Result<Option<Rules>> {
+pub(in crate::cli) fn filters(path: Option<&Path>, skip_extensions: bool) -> Result<Option<Rules>> {
     let Some(path) = path else {
         return Ok(None);
     };

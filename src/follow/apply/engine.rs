@@ -14,19 +14,25 @@
 use super::conflict::{Conflict, Why};
 use super::group::{Group, Statements, Txn};
 use super::line::Meta;
+use super::origins::Origins;
 use super::plan::{Freedom, NoPlan, Plan, Planner, Step, Work};
-use super::session::Sessions;
+use super::session::{Sessions, gone};
 use crate::error::{Error, Kind, Result};
-use crate::follow::source_table::SourceTables;
+use crate::follow::applied;
+use crate::follow::origin::Keeper;
 use crate::units::{Lsn, Oid};
 use crate::wire::{Outcome, Reply, Requests, ServerMessage};
 use std::time::{Duration, Instant};
 
 /// Time between two Syncs: only there the server reports the statistics that autovacuum needs.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// Types of the arguments of `xact_setup`.
-const SETUP_TYPES: [Oid; 2] = [3220, 1184];
+/// Types of the arguments of what moves the progress on: `pg_lsn`, timestamptz, and for a table text.
+const SETUP_TYPES: [Oid; 3] = [3220, 1184, 25];
 const SETUP: &str = "select pg_catalog.pg_replication_origin_xact_setup($1, $2)";
+/// Gives a transaction its id: without one, the origin would stay where it is.
+pub(super) const WITH_ID: &str = "select pg_catalog.txid_current()";
+/// What the server says where the row of a table could not be moved on.
+const NOT_MOVED: &str = "22012";
 /// The time of a commit that nobody told.
 const NO_TIME: &str = "2000-01-01 00:00:00+00";
 
@@ -101,7 +107,7 @@ impl From<Error> for Verdict {
 }
 
 impl Engine {
-    pub(super) fn new(sessions: Sessions, source: SourceTables, progress: Lsn) -> Self {
+    pub(super) fn new(sessions: Sessions, source: Origins, progress: Lsn) -> Self {
         Self {
             sessions,
             planner: Planner::new(source),
@@ -160,15 +166,20 @@ impl Engine {
     }
 
     pub(super) fn setup(&mut self, requests: &mut Requests, txn: &Txn) {
-        let name = self.planner.registry.text(requests, SETUP, &SETUP_TYPES);
+        let (sql, types) = match self.sessions.keeper {
+            Keeper::Origin => (SETUP, &SETUP_TYPES[..2]),
+            Keeper::Table => (applied::MOVE, &SETUP_TYPES[..]),
+        };
+        let name = self.planner.registry.text(requests, sql, types);
         let end = txn.end.to_string();
         let time = if txn.timestamp.is_empty() {
             NO_TIME
         } else {
             &txn.timestamp
         };
-        let values = [Some(end.as_bytes()), Some(time.as_bytes())];
-        requests.bind(&name, values.into_iter());
+        let whose = self.sessions.name.as_bytes();
+        let values = [Some(end.as_bytes()), Some(time.as_bytes()), Some(whose)];
+        requests.bind(&name, values.into_iter().take(types.len()));
         requests.execute();
     }
 
@@ -186,17 +197,15 @@ impl Engine {
             self.setup(&mut head, &txn);
             self.word(&mut head, "COMMIT");
         }
-        let words: &[&str] = match (group.part.continued, group.part.open) {
-            (false, false) => &["BEGIN"],
-            (false, true) => &["BEGIN", "SAVEPOINT part"],
-            (true, _) => &["RELEASE SAVEPOINT part", "SAVEPOINT part"],
+        let mut words: Vec<&str> = match (group.part.continued, group.part.open) {
+            (false, false) => vec!["BEGIN"],
+            (false, true) => vec!["BEGIN", "SAVEPOINT part"],
+            (true, _) => vec!["RELEASE SAVEPOINT part", "SAVEPOINT part"],
         };
-        // Without a transaction id the origin would stay where it is.
-        let words = match words {
-            ["BEGIN"] if group.changes.is_empty() => &["BEGIN", "select pg_catalog.txid_current()"],
-            words => words,
-        };
-        for word in words {
+        if plan.steps.is_empty() {
+            words.push(WITH_ID);
+        }
+        for word in &words {
             self.word(&mut head, word);
         }
         plan.requests.flush();
@@ -241,7 +250,14 @@ impl Engine {
 
     pub(super) fn read_commit(&mut self) -> std::result::Result<(), Failure> {
         let refused = |message| Failure::Commit(Why::Refused(message));
-        self.result()?.map_err(refused)?;
+        if let Err(message) = self.result()? {
+            let is_gone = self.sessions.keeper == Keeper::Table && message.code == NOT_MOVED;
+            return Err(if is_gone {
+                Failure::Fatal(gone(&self.sessions.name))
+            } else {
+                refused(message)
+            });
+        }
         match self.result()?.map_err(refused)? {
             Outcome::Commit => Ok(()),
             _ => Err(Failure::Fatal(Error::new(
@@ -357,11 +373,13 @@ impl Engine {
             self.sessions.pipe.session().simple("ROLLBACK")?;
         }
         self.in_txn = false;
-        // What was set in a transaction that was rolled back would count for the next one.
-        self.sessions
-            .pipe
-            .session()
-            .simple("select pg_catalog.pg_replication_origin_xact_reset()")?;
+        if self.sessions.keeper == Keeper::Origin {
+            // What was set in a transaction that was rolled back would count for the next one.
+            self.sessions
+                .pipe
+                .session()
+                .simple("select pg_catalog.pg_replication_origin_xact_reset()")?;
+        }
         self.deallocate()
     }
 
@@ -453,8 +471,7 @@ impl Engine {
         let txn = Txn::new(keepalive.clone(), 0);
         let mut requests = Requests::new();
         self.word(&mut requests, "BEGIN");
-        // Without a transaction id nothing would be written.
-        self.word(&mut requests, "select pg_catalog.txid_current()");
+        self.word(&mut requests, WITH_ID);
         self.setup(&mut requests, &txn);
         self.word(&mut requests, "COMMIT");
         requests.flush();

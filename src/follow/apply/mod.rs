@@ -19,6 +19,7 @@ mod line;
 mod live;
 mod missing;
 mod net;
+mod origins;
 mod plan;
 mod recognize;
 mod redo;
@@ -34,6 +35,7 @@ pub use engine::Figures;
 pub use missing::{Missing, missing};
 
 use super::files::CdcDir;
+use super::origin::Keeper;
 use super::setup;
 use super::source_table::SourceTables;
 use crate::conninfo::ConnInfo;
@@ -49,6 +51,7 @@ use engine::{Engine, Verdict};
 use files::SqlFiles;
 use input::Input;
 use line::Meta;
+use origins::Origins;
 use seam::Seam;
 use session::Sessions;
 use std::os::fd::OwnedFd;
@@ -71,6 +74,8 @@ const ATTEMPTS_MAX: u32 = 10;
 pub struct ApplySettings {
     /// The target.
     pub target: ConnInfo,
+    /// The source, to be asked about tables that came after the copy.
+    pub source: Option<ConnInfo>,
     /// Name of the replication origin.
     pub origin: String,
     /// Where to stop; unset: as the sentinel says, else never.
@@ -208,7 +213,7 @@ impl<'a> Run<'a> {
         let former = self.watch.status()?.apply_backend;
         let former = (former != 0).then_some(former);
         let (sessions, progress) = Sessions::open(&self.link, &self.settings.origin, former)?;
-        self.check_progress(progress)?;
+        self.check_progress(sessions.keeper, progress)?;
         if !has_more {
             // What the ledger remembers is no proof: the target may have been put back since.
             let endpos = self.endpos()?;
@@ -234,8 +239,8 @@ impl<'a> Run<'a> {
     }
 
     /// The target must not be older than what was confirmed to the source, or than our files.
-    fn check_progress(&self, progress: Lsn) -> Result<()> {
-        let origin = &self.settings.origin;
+    fn check_progress(&self, keeper: Keeper, progress: Lsn) -> Result<()> {
+        let origin = keeper.shown(&self.settings.origin);
         let slot = self
             .settings
             .cdc
@@ -248,15 +253,13 @@ impl<'a> Run<'a> {
         ] {
             if progress < least {
                 return Err(Error::bad_state(format!(
-                    "replication origin \"{origin}\" says {progress}, which lies before {least}, {what}"
+                    "{origin} says {progress}, which lies before {least}, {what}"
                 ))
                 .detail("Changes in between are not in the files any more, or never were.")
                 .hint("The target is another one, or was restored from a backup: begin anew."));
             }
         }
-        log::info!(
-            "Setting up previous LSN from replication origin \"{origin}\" progress at {progress}"
-        );
+        log::info!("Setting up previous LSN from {origin} progress at {progress}");
         Ok(())
     }
 
@@ -266,7 +269,8 @@ impl<'a> Run<'a> {
         loop {
             let backend = sessions.backend.pid;
             self.watch.note_backend(backend)?;
-            let source = SourceTables::load(self.settings.cdc.top())?;
+            let tables = SourceTables::load(self.settings.cdc.top())?;
+            let source = Origins::new(tables, self.settings.source.clone());
             let mut engine = Engine::new(sessions, source, progress);
             let done = self.attempt(&mut engine);
             self.add(&engine);
@@ -322,10 +326,10 @@ impl<'a> Run<'a> {
             self.watch.drained(endpos, progress)?;
         }
         log::info!(
-            "Applied {} transactions in {} commits; replication origin \"{}\" is at {progress}",
+            "Applied {} transactions in {} commits; {} is at {progress}",
             self.figures.transactions,
             self.figures.commits,
-            self.settings.origin
+            engine.sessions.keeper.shown(&self.settings.origin)
         );
         Ok(Applied {
             ended,

@@ -6,12 +6,12 @@
 
 use super::draft::Draft;
 use super::group::{Change, Group, Statement, Statements};
+use super::origins::Origins;
 use super::recognize::Truncate;
 use super::registry::Registry;
 use super::render::{self, Fitted};
 use super::target::{RelKind, TargetTable, Targets};
 use crate::error::{Error, Result};
-use crate::follow::source_table::SourceTables;
 use crate::pg::PgSession;
 use crate::wire::Requests;
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ pub(super) struct Work<'a> {
 /// What planning needs and keeps.
 pub(super) struct Planner {
     pub(super) targets: Targets,
-    pub(super) source: SourceTables,
+    pub(super) source: Origins,
     pub(super) registry: Registry,
     /// Empty tables with DELETE: their TRUNCATE was refused.
     pub(super) delete_instead: bool,
@@ -80,7 +80,7 @@ pub(super) struct Planner {
 }
 
 impl Planner {
-    pub(super) fn new(source: SourceTables) -> Self {
+    pub(super) fn new(source: Origins) -> Self {
         Self {
             targets: Targets::default(),
             source,
@@ -163,6 +163,7 @@ impl Planner {
         };
         match &placed.change {
             Change::Impossible(what) => match self.view_of(control, what) {
+                Some(table) if table.kind == RelKind::Newcomer => {}
                 Some(table) => drop(draft.refresh.insert(table.quoted.clone(), (table, at))),
                 None => return Err(blame(impossible(what))),
             },
@@ -171,7 +172,9 @@ impl Planner {
                     .targets
                     .route(control, &self.source, name)
                     .map_err(blame)?;
-                draft.refresh.insert(table.quoted.clone(), (table, at));
+                if table.kind != RelKind::Newcomer {
+                    draft.refresh.insert(table.quoted.clone(), (table, at));
+                }
             }
             Change::Truncate(_) => {
                 draft.flush(&mut self.registry).map_err(NoPlan::Failed)?;
@@ -181,9 +184,10 @@ impl Planner {
                 };
                 let end = (at..work.range.1).take_while(is_truncate).last();
                 let end = end.unwrap_or(at) + 1;
-                let (sql, step) = self
-                    .truncate(control, work.group, (at, end))
-                    .map_err(blame)?;
+                let truncate = self.truncate(control, work.group, (at, end));
+                let Some((sql, step)) = truncate.map_err(blame)? else {
+                    return Ok(end);
+                };
                 if self.delete_instead {
                     for table in &step.truncates {
                         let sql = format!("DELETE FROM {table}");
@@ -219,16 +223,16 @@ impl Planner {
     fn view_of(&mut self, control: &mut PgSession, what: &str) -> Option<Rc<TargetTable>> {
         let name = (text_of(what, "schema"), text_of(what, "table"));
         let table = self.targets.route(control, &self.source, &name).ok()?;
-        (table.kind == RelKind::MaterializedView).then_some(table)
+        matches!(table.kind, RelKind::MaterializedView | RelKind::Newcomer).then_some(table)
     }
 
-    /// One TRUNCATE for consecutive ones.
+    /// One TRUNCATE for consecutive ones; none where all are of tables that are passed over.
     fn truncate(
         &mut self,
         control: &mut PgSession,
         group: &Group,
         (from, to): (usize, usize),
-    ) -> Result<(String, Step)> {
+    ) -> Result<Option<(String, Step)>> {
         let parts: Vec<&Truncate> = group
             .changes
             .get(from..to)
@@ -243,6 +247,9 @@ impl Planner {
             (Vec::new(), Vec::new());
         for name in parts.iter().flat_map(|part| &part.tables) {
             let table = self.targets.route(control, &self.source, name)?;
+            if table.kind == RelKind::Newcomer {
+                continue;
+            }
             let own = name.0.is_empty() || table.name == *name;
             let list = if own { &mut tables } else { &mut missing };
             if !list.iter().any(|known| known.oid == table.oid) {
@@ -262,6 +269,9 @@ impl Planner {
             )
             .hint("Delete its rows on the target by hand, or give the target the same partitions."));
         }
+        if tables.is_empty() {
+            return Ok(None);
+        }
         let restart = parts.iter().any(|part| part.restart);
         let names: Vec<String> = tables
             .iter()
@@ -277,7 +287,7 @@ impl Planner {
             row: 0,
             truncates: names,
         };
-        Ok((sql, step))
+        Ok(Some((sql, step)))
     }
 }
 

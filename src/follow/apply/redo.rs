@@ -4,7 +4,7 @@
 //! and all before its transaction has been committed.
 
 use super::conflict::{Conflict, Why};
-use super::engine::{Engine, Failure, Verdict};
+use super::engine::{Engine, Failure, Verdict, WITH_ID};
 use super::group::{Group, Statements, Txn};
 use super::plan::{Freedom, NoPlan, Plan, Step, Work};
 use crate::error::Error;
@@ -139,6 +139,13 @@ impl Engine {
 
     /// Sends planned statements and checks each result.
     fn run(&mut self, mut plan: Plan, prelude: usize) -> std::result::Result<(), Tried> {
+        let mut prelude = prelude;
+        if plan.steps.is_empty() {
+            let mut head = Requests::new();
+            self.word(&mut head, WITH_ID);
+            self.sessions.pipe.send(&head)?;
+            prelude += 1;
+        }
         plan.requests.flush();
         self.sessions.pipe.send(&plan.requests)?;
         self.must_succeed(prelude)

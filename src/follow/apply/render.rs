@@ -79,6 +79,10 @@ pub(super) fn fit(shape: &Shape, table: &Rc<TargetTable>) -> Result<Fitted> {
         fitted.how = How::Refresh;
         return Ok(fitted);
     }
+    if table.kind == RelKind::Newcomer {
+        fitted.how = How::Nothing;
+        return Ok(fitted);
+    }
     for (parameter, name) in shape.set.iter().enumerate() {
         let column = place(name)?;
         if table

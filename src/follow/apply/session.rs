@@ -1,9 +1,12 @@
 //! The two sessions of applying: one that writes and holds the replication origin, one that asks.
 //!
 //! Runs in the apply process. The origin is the fence between two of them: it is taken before its
-//! progress is read, since the backend of a broken connection may still commit.
+//! progress is read, since the backend of a broken connection may still commit. Where a table keeps the
+//! progress, a lock of the session is that fence.
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::follow::applied;
+use crate::follow::origin::Keeper;
 use crate::pg::retry::{RECONNECT_BUDGET, with_backoff};
 use crate::pg::{BackendId, Link, PgSession, Profile, quote};
 use crate::sys::clock::nap;
@@ -19,6 +22,12 @@ pub(super) struct Sessions {
     pub(super) pipe: Pipeline,
     pub(super) control: PgSession,
     pub(super) backend: BackendId,
+    /// What keeps the progress.
+    pub(super) keeper: Keeper,
+    /// The name of the progress.
+    pub(super) name: String,
+    /// Up to where a table's progress was brought to the disk.
+    flushed: Lsn,
 }
 
 fn one(session: &mut Session, sql: &str) -> Result<Option<String>> {
@@ -32,20 +41,62 @@ impl Sessions {
     /// Opens both, takes the origin, and reads how far it has got. `former` is the backend that this
     /// run's work directory knows as its last one. A server that is away is waited for.
     pub(super) fn open(link: &Link, origin: &str, former: Option<i32>) -> Result<(Self, Lsn)> {
-        let control = link.session("apply control", &Profile::TargetPlain)?;
+        let mut control = link.session("apply control", &Profile::TargetPlain)?;
         let wire = link.wire("apply", &Profile::TargetApply)?;
         let backend = wire.backend_id().clone();
         let mut session = wire.session;
         replica_role(&mut session)?;
-        check_origin(&mut session, origin)?;
+        let keeper = Keeper::find(&mut control, origin)?;
+        if keeper == Keeper::Origin {
+            check_origin(&mut session, origin)?;
+        }
         let mut sessions = Self {
             pipe: Pipeline::new(session),
             control,
             backend,
+            keeper,
+            name: origin.to_owned(),
+            flushed: Lsn::UNSET,
         };
-        sessions.take_origin(origin, former)?;
+        match keeper {
+            Keeper::Origin => sessions.take_origin(origin, former)?,
+            Keeper::Table => sessions.take_row(origin, former)?,
+        }
         let progress = sessions.progress(origin)?;
         Ok((sessions, progress))
+    }
+
+    /// Takes the lock of a row.
+    fn take_row(&mut self, name: &str, former: Option<i32>) -> Result<()> {
+        let since = Instant::now();
+        let mut said = false;
+        let take = applied::take(name);
+        while one(self.pipe.session(), &take)?.as_deref() != Some("t") {
+            let holder = applied::holder(&mut self.control, name)?.unwrap_or_default();
+            let busy = format!(
+                "server process {holder} of the target applies changes with progress \"{name}\""
+            );
+            if since.elapsed() > ORIGIN_WAIT || stop_requested() {
+                return Err(Error::new(Kind::Target, busy).hint(
+                    "Another process applies changes with it; stop that, or wait for its end.",
+                ));
+            }
+            if !said {
+                said = true;
+                log::warn!("{busy}; waiting");
+            }
+            if former == Some(holder) {
+                self.end_former(holder)?;
+            }
+            nap(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    fn end_former(&mut self, pid: i32) -> Result<()> {
+        log::warn!("Ending server process {pid}, which an earlier run of this work directory left");
+        let sql = "select pg_catalog.pg_terminate_backend($1)";
+        self.control.execute(sql, &[&pid]).map(drop)
     }
 
     fn take_origin(&mut self, origin: &str, former: Option<i32>) -> Result<()> {
@@ -75,11 +126,7 @@ impl Sessions {
                 log::warn!("{}; waiting", error.message());
             }
             if let Some(pid) = former.filter(|pid| error.message().ends_with(&format!(" {pid}"))) {
-                log::warn!(
-                    "Ending server process {pid}, which an earlier run of this work directory left"
-                );
-                self.control
-                    .execute("select pg_catalog.pg_terminate_backend($1)", &[&pid])?;
+                self.end_former(pid)?;
             }
             nap(Duration::from_millis(200));
         }
@@ -87,6 +134,10 @@ impl Sessions {
 
     /// What the origin durably says. Only what a session that holds the origin reads is final.
     pub(super) fn progress(&mut self, origin: &str) -> Result<Lsn> {
+        if self.keeper == Keeper::Table {
+            // Holding the lock, nobody but this session could move it on.
+            return self.durable_progress(origin);
+        }
         let sql = format!(
             "select pg_catalog.pg_replication_origin_progress({}, true)",
             quote::literal(origin)
@@ -96,6 +147,14 @@ impl Sessions {
 
     /// The same over the control session, while changes are under way.
     pub(super) fn durable_progress(&mut self, origin: &str) -> Result<Lsn> {
+        if self.keeper == Keeper::Table {
+            let row = applied::find(&mut self.control, origin)?.ok_or_else(|| gone(origin))?;
+            if row.end != self.flushed {
+                applied::flush(&mut self.control)?;
+                self.flushed = row.end;
+            }
+            return Ok(row.end);
+        }
         let sql = "select pg_catalog.pg_replication_origin_progress($1, true)::text";
         let row = self.control.query_one(sql, &[&origin])?;
         lsn(row.get(0))
@@ -109,6 +168,15 @@ fn lsn(text: Option<String>) -> Result<Lsn> {
             .parse()
             .map_err(|why| Error::internal(format!("the server says \"{text}\": {why}"))),
     }
+}
+
+/// What keeps the progress is not there, or was moved by another.
+pub(super) fn gone(name: &str) -> Error {
+    Error::bad_state(format!(
+        "table pgcopydb.cdc_applied of the target has no row \"{name}\" any more, or another process moved it"
+    ))
+    .detail("It says what was applied; without it changes would be applied twice.")
+    .hint("Stop the other process and use --resume; where the row was removed, begin anew with a new copy.")
 }
 
 fn replica_role(session: &mut Session) -> Result<()> {

@@ -3,9 +3,9 @@
 //! Runs in the apply process. Reads the target's catalogs over the control session, once for each table
 //! and again after an error that says that they changed.
 
+use super::origins::{Origin, Origins};
 use super::recognize::TableName;
 use crate::error::{Context, Error, Kind, Result};
-use crate::follow::source_table::SourceTables;
 use crate::pg::{PgSession, quote};
 use crate::units::Oid;
 use std::collections::HashMap;
@@ -40,6 +40,8 @@ pub(super) enum RelKind {
     MaterializedView,
     /// A view or a foreign table.
     Other,
+    /// It is not there, and was made on the source after the copy: its changes are passed over.
+    Newcomer,
 }
 
 /// A table.
@@ -73,7 +75,10 @@ impl TargetTable {
     pub(super) fn only(&self) -> &'static str {
         match self.kind {
             RelKind::Plain => "ONLY ",
-            RelKind::Partitioned | RelKind::MaterializedView | RelKind::Other => "",
+            RelKind::Partitioned
+            | RelKind::MaterializedView
+            | RelKind::Other
+            | RelKind::Newcomer => "",
         }
     }
 
@@ -102,7 +107,7 @@ impl Targets {
     pub(super) fn route(
         &mut self,
         control: &mut PgSession,
-        source: &SourceTables,
+        source: &Origins,
         name: &TableName,
     ) -> Result<Rc<TargetTable>> {
         if let Some(route) = self.routes.get(name) {
@@ -115,32 +120,65 @@ impl Targets {
 
     fn look_up(
         control: &mut PgSession,
-        source: &SourceTables,
+        source: &Origins,
         name: &TableName,
     ) -> Result<Rc<TargetTable>> {
         if let Some(table) = read(control, name)? {
             return Ok(Rc::new(table));
         }
-        let shown = format!("\"{}\".\"{}\"", name.0, name.1);
-        let known = source.get(&name.0, &name.1);
-        if let Some(root) = known.and_then(|table| table.root.as_ref())
-            && let Some(table) = read(control, root)?
-        {
-            log::info!(
-                "Partition {shown} does not exist on the target: its rows go to \"{}\".\"{}\"",
-                root.0,
-                root.1
-            );
-            return Ok(Rc::new(table));
+        let shown = quote::qualified(&name.0, &name.1);
+        let origin = source.of(name)?;
+        match &origin {
+            Origin::Leaf(root) => {
+                if let Some(table) = read(control, root)? {
+                    log::info!(
+                        "Partition {shown} does not exist on the target: its rows go to {}",
+                        quote::qualified(&root.0, &root.1)
+                    );
+                    return Ok(Rc::new(table));
+                }
+            }
+            Origin::Newcomer => {
+                log::warn!(
+                    "Table {shown} was made on the source after the copy and is not on the target: its changes are \
+                     not applied. To have it there, copy it once nobody writes to it any more"
+                );
+                return Ok(Rc::new(newcomer(name)));
+            }
+            Origin::Renamed(before) => {
+                let before = quote::qualified(&before.0, &before.1);
+                return Err(missing(&shown)
+                    .detail(format!(
+                        "On the source it is {before} of the copy under another name."
+                    ))
+                    .hint("Rename the table on the target in the same way, then resume."));
+            }
+            Origin::Known => {}
         }
-        Err(Error::new(
-            Kind::Target,
-            format!("table {shown} does not exist on the target"),
-        )
-        .with_sqlstate("42P01")
-        .hint(
+        Err(missing(&shown).hint(
             "Make the table on the target as it is on the source, copy what it held, then resume.",
         ))
+    }
+}
+
+fn missing(shown: &str) -> Error {
+    let what = format!("table {shown} does not exist on the target");
+    Error::new(Kind::Target, what).with_sqlstate("42P01")
+}
+
+/// What stands for a table whose changes are passed over.
+fn newcomer(name: &TableName) -> TargetTable {
+    TargetTable {
+        oid: 0,
+        root: 0,
+        name: name.clone(),
+        quoted: quote::qualified(&name.0, &name.1),
+        kind: RelKind::Newcomer,
+        columns: Vec::new(),
+        keys: Vec::new(),
+        one_key: false,
+        fires: false,
+        concurrently: false,
     }
 }
 

@@ -48,6 +48,11 @@ impl Behind {
         }
     }
 
+    /// The tables as they were.
+    pub(super) fn tables(&self) -> &SourceTables {
+        &self.tables
+    }
+
     /// Whether it is time for a look at the source; then it is not for a while.
     pub(super) fn is_due(&mut self) -> bool {
         let due = self.noted_at.is_none_or(|last| last.elapsed() >= EVERY);

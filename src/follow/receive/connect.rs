@@ -10,6 +10,7 @@ use crate::catalog::{CdcSetup, CdcStatus};
 use crate::error::{Error, Kind, Result};
 use crate::follow::files::{Plugin, SlotFile};
 use crate::follow::publication;
+use crate::follow::selection;
 use crate::follow::source::{self, SourceFacts};
 use crate::pg::PgSession;
 use crate::pg::retry::RECONNECT_BUDGET;
@@ -117,6 +118,7 @@ impl Receiver<'_> {
         {
             let names = self.slot.publications.clone();
             publication::check(beside, &names, &recorded)?;
+            selection::refuse_unpublished(beside, &names, self.watch.behind.tables())?;
             self.watch.publications = Some((names, recorded));
         }
         Ok(())

@@ -30,7 +30,7 @@ use super::json_line::Join;
 use super::source;
 use super::source_table::SourceTables;
 use super::txn_index::Place;
-use crate::catalog::{CdcStatus, Ledger, Sentinel};
+use crate::catalog::{CdcSetup, CdcStatus, Ledger, Sentinel};
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::Link;
 use crate::pg::retry::{self, RECONNECT_BUDGET, Retry};
@@ -103,6 +103,7 @@ pub fn run(settings: &ReceiveSettings, stop: &dyn Fn() -> bool) -> Result<Outcom
     let mut ledger = Ledger::open(&settings.ledger)?;
     set_endpos(&mut ledger, settings.endpos)?;
     let tables = SourceTables::load_filtered(cdc.top(), &ledger)?;
+    let left_out = tables.left_out();
     let mut watch = Watch::new(
         cdc.clone(),
         Behind::of(slot.slot.clone(), tables),
@@ -114,6 +115,7 @@ pub fn run(settings: &ReceiveSettings, stop: &dyn Fn() -> bool) -> Result<Outcom
     Receiver {
         settings,
         slot,
+        left_out,
         watch,
         stop,
         last_contact: Instant::now(),
@@ -140,6 +142,8 @@ fn set_endpos(ledger: &mut Ledger, given: Option<Lsn>) -> Result<()> {
 struct Receiver<'a> {
     settings: &'a ReceiveSettings,
     slot: SlotFile,
+    /// Schema and name of the tables that filters leave out.
+    left_out: Vec<(String, String)>,
     watch: Watch,
     stop: &'a dyn Fn() -> bool,
     last_contact: Instant,
@@ -221,6 +225,7 @@ impl Receiver<'_> {
         let Some((tli, segment_size)) = self.settings.cdc.naming()? else {
             return Ok(None);
         };
+        self.look_at_publications()?;
         let mut store = Store::new(
             self.settings.cdc.clone(),
             Timelines::only(tli),
@@ -241,6 +246,18 @@ impl Receiver<'_> {
         Ok(Some(Outcome::Endpos(endpos)))
     }
 
+    /// What was received before counts as all there is only where the publications had all of it.
+    fn look_at_publications(&mut self) -> Result<()> {
+        let recorded = CdcSetup::get(self.watch.ledger.connection(), "publications")?;
+        match recorded.filter(|_| self.slot.plugin == Plugin::Pgoutput) {
+            Some(recorded) => {
+                self.watch.publications = Some((self.slot.publications.clone(), recorded));
+                self.watch.look_at_end()
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Streams over a connection until something ends it.
     fn stream(&mut self, connected: Connected, found: &Recovered, start: Lsn) -> Result<Ended> {
         let cdc = self.settings.cdc.clone();
@@ -259,7 +276,7 @@ impl Receiver<'_> {
         let backend = session.backend_pid();
         CdcStatus::set_receive_backend(&mut self.watch.ledger, backend)?;
         let copy = session
-            .copy_both(&source::start_command(&self.slot, start))
+            .copy_both(&source::start_command(&self.slot, start, &self.left_out))
             .map_err(|error| explain_start(error, &self.slot))?;
         notify::tell("READY=1\nSTATUS=Changes are being received");
         let mut store = Store::new(cdc, timelines, segment_size, found, start);
@@ -293,6 +310,7 @@ impl Receiver<'_> {
         match &result {
             Ok(Ended::Endpos(endpos)) => {
                 store.close()?;
+                self.watch.look_at_end()?;
                 self.watch.tell_through(store, *endpos);
                 log::info!(
                     "Streamed up to write_lsn {}, flush_lsn {}, stopping: endpos is {endpos}",

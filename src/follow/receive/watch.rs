@@ -13,6 +13,7 @@ use crate::catalog::{Ledger, Sentinel};
 use crate::error::Result;
 use crate::follow::files::CdcDir;
 use crate::follow::publication;
+use crate::follow::selection;
 use crate::follow::source;
 use crate::pg::{Link, PgSession};
 use crate::units::{Lsn, Tli, pretty_bytes};
@@ -25,7 +26,7 @@ const SOURCE_EVERY: Duration = Duration::from_secs(60);
 /// What is watched.
 pub(super) struct Watch {
     pub(super) cdc: CdcDir,
-    behind: Behind,
+    pub(super) behind: Behind,
     pub(super) ledger: Ledger,
     pub(super) link: Link,
     pub(super) most: Option<u64>,
@@ -151,6 +152,7 @@ impl Watch {
         };
         if let Some((names, recorded)) = &self.publications {
             publication::check(&mut session, names, recorded)?;
+            selection::refuse_unpublished(&mut session, names, self.behind.tables())?;
         }
         let mut renew = false;
         if let Some(before) = self.standby_tli {
@@ -162,6 +164,14 @@ impl Watch {
         }
         self.beside = Some(session);
         Ok(renew)
+    }
+
+    /// A last look at the publications before the end is called reached. The source may be away by then.
+    pub(super) fn look_at_end(&mut self) -> Result<()> {
+        match self.look_at_source() {
+            Err(error) if !error.is_transient() && error.sqlstate().is_none() => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -241,6 +241,7 @@ pub(super) fn apply(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()
     drop(come_in(leaf, settings)?);
     let apply = ApplySettings {
         target: settings.target()?.clone(),
+        source: Some(settings.source.clone()),
         origin: settings.origin.clone(),
         endpos: Lsn::UNSET,
         cdc: settings.cdc.clone(),

@@ -15,6 +15,9 @@ use crate::units::Lsn;
 /// Deaths of one process in a row, without any progress, after which it is not started again.
 const DEATHS_MAX: u32 = 10;
 
+/// Failures of one process in a row beside a copy, without any progress, after which it is not started again.
+const FAILURES_MAX: u32 = 5;
+
 /// How often transform reports, twice a second, before receive is told that nobody waits for it any more.
 const REPORTS_MAX: u32 = 20;
 
@@ -46,6 +49,8 @@ enum Stage {
 pub struct Following {
     stage: Stage,
     applies: bool,
+    /// A copy runs that takes hours: what fails beside it is tried again.
+    is_beside_copy: bool,
     live: Vec<Role>,
     deaths: [Deaths; 3],
     /// The endpos that receiving ended at.
@@ -63,6 +68,7 @@ impl Following {
         Self {
             stage: Stage::Setup,
             applies,
+            is_beside_copy: false,
             live: Vec::new(),
             deaths: [Deaths::default(); 3],
             received: None,
@@ -70,6 +76,11 @@ impl Following {
             reports: 0,
             failure: None,
         }
+    }
+
+    /// Whether a copy runs beside it, which is not to be left without its changes.
+    pub fn set_beside_copy(&mut self, is_beside: bool) {
+        self.is_beside_copy = is_beside;
     }
 
     /// The endpos that is drained; none before.
@@ -114,6 +125,26 @@ impl Following {
     fn fail(&mut self, error: Error) -> Vec<Order> {
         self.failure.get_or_insert(error);
         vec![Order::StopAll]
+    }
+
+    /// A process has failed, which has tried by itself what can help at the moment.
+    fn failed(&mut self, role: Role, error: Error) -> Vec<Order> {
+        if !self.is_beside_copy || self.stage != Stage::Stream || !Self::is_for(role) {
+            return self.fail(error);
+        }
+        let deaths = self.deaths(role);
+        deaths.count += 1;
+        let number = deaths.count + 1;
+        if deaths.count > FAILURES_MAX {
+            return self.fail(error);
+        }
+        let label = role.label();
+        vec![
+            Order::Alarm(format!(
+                "Process \"{label}\" failed while rows are copied, starting it again: {error}"
+            )),
+            self.spawn(role, number),
+        ]
     }
 
     fn dismiss_all(&mut self) -> Vec<Order> {
@@ -216,7 +247,7 @@ impl Machine for Following {
                 self.live.retain(|live| *live != role);
                 match end {
                     End::Done => self.done(role),
-                    End::Failed(error) => self.fail(error),
+                    End::Failed(error) => self.failed(role, error),
                     End::Crashed(how) => self.crashed(role, &how),
                 }
             }
@@ -320,6 +351,21 @@ mod tests {
         assert_eq!(run.on(ended(Role::Apply, failed("a"))), [Order::StopAll]);
         run.on(ended(Role::Receive, failed("b")));
         assert_eq!(run.failure().unwrap().message(), "a");
+    }
+
+    #[test]
+    fn what_fails_beside_a_copy_is_tried_again_some_times() {
+        let mut run = begun(true);
+        run.set_beside_copy(true);
+        let failed = || ended(Role::Receive, End::Failed(Error::new(Kind::Source, "away")));
+        for number in 2..=FAILURES_MAX + 1 {
+            assert_eq!(spawned(&run.on(failed())), [(Role::Receive, number)]);
+        }
+        run.on(said(Role::Receive, Report::Position { lsn: Lsn(9) }));
+        assert_eq!(spawned(&run.on(failed())), [(Role::Receive, 2)]);
+        run.set_beside_copy(false);
+        assert_eq!(run.on(failed()), [Order::StopAll]);
+        assert_eq!(run.failure().unwrap().message(), "away");
     }
 
     #[test]
