@@ -44,7 +44,7 @@ pub fn look(
     health::encodings(source_facts, target_facts, &mut findings);
     if let Some(follow) = follow {
         let (from, to) = ((source, source_facts), (target, target_facts));
-        stream::look(from, to, follow, &mut findings)?;
+        stream::look(from, to, (follow, &choices.left_out), &mut findings)?;
     }
     Ok((findings, Some(found)))
 }

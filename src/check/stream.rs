@@ -6,6 +6,7 @@ use super::finding::Findings;
 use super::preflight::shown;
 use super::rights::Known;
 use crate::error::{Error, Kind, Result};
+use crate::filter::LeftOut;
 use crate::pg::{PgSession, quote};
 use crate::schema::server::ServerFacts;
 use crate::units::Side;
@@ -28,7 +29,7 @@ const SENDER_TIMEOUT_MS: i32 = 60_000;
 pub(super) fn look(
     source: Known<'_>,
     (target, target_facts): Known<'_>,
-    choices: &FollowChoices,
+    (choices, left_out): (&FollowChoices, &LeftOut),
     findings: &mut Findings,
 ) -> Result<()> {
     let (source, facts) = source;
@@ -43,7 +44,7 @@ pub(super) fn look(
         return Ok(());
     }
     slots(source, facts, choices, findings)?;
-    tables(source, choices, findings)?;
+    tables(source, (choices, left_out), findings)?;
     transactions(source, findings)?;
     target_side(target, target_facts, findings)
 }
@@ -159,10 +160,17 @@ fn allowed_with(allowed: &str, plugin: &str) -> String {
     items.join(", ")
 }
 
-fn tables(source: &mut PgSession, choices: &FollowChoices, findings: &mut Findings) -> Result<()> {
+fn tables(
+    source: &mut PgSession,
+    (choices, left_out): (&FollowChoices, &LeftOut),
+    findings: &mut Findings,
+) -> Result<()> {
     let mut without = Vec::new();
     let mut odd = Vec::new();
     for row in source.query(include_str!("sql/list_identity_problems.sql"), &[])? {
+        if left_out.has_no_rows(row.get(2)) {
+            continue;
+        }
         let (qname, problem): (String, String) = (row.get(0), row.get(1));
         if problem == "incomparable" {
             odd.push(qname);

@@ -79,6 +79,11 @@ impl LeftOut {
         self.contains(PG_CLASS, oid)
     }
 
+    /// Whether rows of a relation are left out, with it or alone.
+    pub fn has_no_rows(&self, oid: Oid) -> bool {
+        self.relation(oid) || self.rows.contains_key(&oid)
+    }
+
     /// Relations that are left out.
     pub fn relations(&self) -> Vec<Oid> {
         let all = self.objects.keys().chain(self.parts.keys());

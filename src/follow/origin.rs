@@ -7,7 +7,7 @@
 
 use super::applied;
 use super::files::CdcDir;
-use crate::catalog::{CdcSetup, Ledger, Sentinel};
+use crate::catalog::{CdcSetup, CdcStatus, Ledger, Sentinel};
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::PgSession;
 use crate::sys::proc;
@@ -199,10 +199,11 @@ pub fn set_up(
 /// What says how far the target is must not be made anew at the beginning once changes were applied.
 fn refuse_lost(ledger: &Ledger, name: &str, start: Lsn) -> Result<()> {
     let applied = Sentinel::read(ledger.connection())?.map(|row| row.replay_lsn);
-    match applied.filter(|applied| *applied > start) {
+    let backend = CdcStatus::read(ledger.connection())?.apply_backend;
+    match applied.filter(|applied| *applied > start || backend != 0) {
         None => Ok(()),
-        Some(applied) => Err(Error::bad_state(format!(
-            "the target has no progress \"{name}\" any more, and changes were applied to it up to {applied}"
+        Some(_) => Err(Error::bad_state(format!(
+            "the target has no progress \"{name}\" any more, and changes were applied to it before"
         ))
         .detail("Applied from the beginning again, changes would be there twice.")
         .hint("Give the target that was followed into before, or begin anew with --restart and a new copy.")),

@@ -1,13 +1,14 @@
 -- Lists the tables whose changes cannot be followed as they are.
 -- Parameters: none
 -- Result: qname text not null (quoted), problem text not null: none (nothing tells rows apart), deferrable (its
---   primary key is), incomparable (REPLICA IDENTITY FULL with a column type without equality)
+--   primary key is), incomparable (REPLICA IDENTITY FULL with a column type without equality), oid oid not null
 -- Order: qname. Versions: 10 and newer. Unlogged tables are not followed at all.
 select format('%I.%I', n.nspname, c.relname) as qname,
        case when c.relreplident = 'f' then 'incomparable'
             when exists (select 1 from pg_catalog.pg_index i
                           where i.indrelid = c.oid and i.indisprimary) and c.relreplident = 'd'
-            then 'deferrable' else 'none' end as problem
+            then 'deferrable' else 'none' end as problem,
+       c.oid
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
  where c.relkind = 'r' and c.relpersistence = 'p'

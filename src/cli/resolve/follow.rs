@@ -12,6 +12,7 @@ use super::{bad_variable, default_dir};
 use crate::clone::FollowAlong;
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Result};
+use crate::filter::Rules;
 use crate::follow::files::{CdcDir, Plugin};
 use crate::follow::slot::{self, SlotSettings};
 use crate::logging;
@@ -109,7 +110,7 @@ pub(in crate::cli) fn plugin(
 /// What `--follow` of a clone is told; none without it.
 pub(in crate::cli) fn along(
     args: &AlongArgs,
-    dir: Option<&PathBuf>,
+    (dir, filters): (Option<&PathBuf>, Option<&Rules>),
     intent: Intent,
     environment: &Environment,
 ) -> Result<Option<FollowAlong>> {
@@ -119,6 +120,7 @@ pub(in crate::cli) fn along(
     let place = place(dir, environment)?;
     let resume = intent == Intent::Resume;
     let mut slot = slot(&args.plugin, args.allow_no_identity, resume, environment)?;
+    slot.filters = filters.cloned();
     let recorded = place.cdc.read_slot()?.filter(|_| intent != Intent::Restart);
     if let Some(recorded) = recorded {
         let name = args.plugin.slot_name.as_deref();

@@ -148,15 +148,12 @@ fn resolve(
     let Connections { source, target } = both_sides(args, command, around.environment)?;
     let dir = args.run.dir.clone();
     let filters = filters(args.what.filters.as_deref(), switches.skip_extensions)?;
-    let mut along = follow::along(&args.along, dir.as_ref(), intent(args), around.environment)?;
-    if let Some(along) = &mut along {
-        along.slot.filters.clone_from(&filters);
-    }
+    let at = (dir.as_ref(), filters.as_ref());
     let settings = CloneSettings {
         goal,
         source,
         target,
-        follow: along,
+        follow: follow::along(&args.along, at, intent(args), around.environment)?,
         dir: dir.unwrap_or_else(|| default_dir(around.environment)),
         intent: intent(args),
         snapshot,
@@ -178,9 +175,7 @@ fn resolve(
     let mut warnings = warnings(&settings, &takes);
     warnings.extend(of_restore_jobs(args, goal, &takes));
     warnings.extend(follow::without_effect(&args.along));
-    if is_snapshot && settings.filters.is_some() && settings.follow.is_none() {
-        warnings.push("Option --filters has no effect without --follow".to_owned());
-    }
+    warnings.extend(of_filters(&settings, is_snapshot));
     Ok(Resolved {
         settings,
         choices: picker.choices,
@@ -365,6 +360,12 @@ pub(in crate::cli) fn filters(path: Option<&Path>, skip_extensions: bool) -> Res
         rules.check_skip_extensions()?;
     }
     Ok(Some(rules))
+}
+
+/// A snapshot shows all tables; filters choose what is followed from it.
+fn of_filters(settings: &CloneSettings, is_snapshot: bool) -> Option<String> {
+    let in_vain = is_snapshot && settings.filters.is_some() && settings.follow.is_none();
+    in_vain.then(|| "Option --filters has no effect without --follow".to_owned())
 }
 
 /// The tool's processes, where it does nothing that several of them could.
