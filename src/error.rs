@@ -70,6 +70,8 @@ struct Facts {
     snapshot_lost: bool,
     #[serde(default)]
     transient: bool,
+    #[serde(default)]
+    waited_out: bool,
 }
 
 /// Longest part of a statement that an error shows, in bytes.
@@ -88,6 +90,7 @@ impl Error {
             context: Vec::new(),
             snapshot_lost: false,
             transient: false,
+            waited_out: false,
         }))
     }
 
@@ -101,6 +104,18 @@ impl Error {
     /// True when a connection was refused or lost, so that the same may succeed later.
     pub fn is_transient(&self) -> bool {
         self.0.transient
+    }
+
+    /// Says that a server was waited for as long as anybody should: nobody else of the run waits for it again.
+    #[must_use]
+    pub fn waited_out(mut self) -> Self {
+        self.0.waited_out = true;
+        self
+    }
+
+    /// True when a server was waited for as long as anybody should.
+    pub fn is_waited_out(&self) -> bool {
+        self.0.waited_out
     }
 
     /// Says that the snapshot of the run is gone, which no other unit of work can escape.

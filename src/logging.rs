@@ -78,6 +78,7 @@ pub struct LogSettings {
 
 static SECRETS: OnceLock<Mutex<Vec<String>>> = OnceLock::new();
 static LOG_FILE: AtomicI32 = AtomicI32::new(-1);
+static SCOPE: OnceLock<String> = OnceLock::new();
 static WARNINGS: AtomicU64 = AtomicU64::new(0);
 static PROGRESS_SHOWN: AtomicBool = AtomicBool::new(false);
 static TERMINAL_MUTED: AtomicBool = AtomicBool::new(false);
@@ -110,6 +111,12 @@ pub fn scrub(text: &str) -> String {
         clean = clean.replace(secret.as_str(), "***");
     }
     clean
+}
+
+/// What all lines of this process begin with, once for a process: the database that it works for, where
+/// several are worked on side by side.
+pub fn set_scope(scope: &str) {
+    let _once = SCOPE.set(scope.to_owned());
 }
 
 /// Says that a progress line stands on the terminal, so that log lines wipe it first.
@@ -237,7 +244,10 @@ impl Log for Logger {
         if record.level() == Level::Warn {
             WARNINGS.fetch_add(1, Ordering::Relaxed);
         }
-        let message = scrub(&record.args().to_string());
+        let mut message = scrub(&record.args().to_string());
+        if let Some(scope) = SCOPE.get() {
+            message = format!("{scope}: {message}");
+        }
         for outlet in &self.outlets {
             outlet.write(record, &message);
         }

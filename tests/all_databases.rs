@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::support::program::{lives, signal};
 use crate::support::servers::{GATED, Pair, lonely_pair};
-use crate::support::{Output, WorkDir, assert_equal, run, start};
+use crate::support::{Output, PATIENCE, WorkDir, assert_equal, run, start, within};
 
 /// A name that needs quotes in SQL, and escapes in a URI and in a file name.
 const ODD: &str = "Odd \"name\"/%";
@@ -173,6 +174,79 @@ fn killed_in_the_middle_it_goes_on_where_it_stopped() {
         .exits(0)
         .says(&["Printing summary for 5 databases"]);
     assert!(out.stdout.contains("Database |"), "{}", out.stdout);
+    assert_all_equal(&pair);
+}
+
+/// When each table of each database was copied: database, bytes, begin, end.
+fn copies(work: &WorkDir) -> Vec<(String, i64, i64, i64)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(work.path().join("db")).unwrap() {
+        let entry = entry.unwrap();
+        let ledger = rusqlite::Connection::open(entry.path().join("schema/source.db")).unwrap();
+        let mut statement = ledger
+            .prepare("select rank, started_at, finished_at from unit where kind = 'copy'")
+            .unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let rows = statement
+            .query_map([], |row| {
+                Ok((name.clone(), row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        all.extend(rows.map(Result::unwrap));
+    }
+    all
+}
+
+#[test]
+fn the_largest_table_of_all_is_first_and_jobs_count_for_all_databases_together() {
+    let pair = lonely_pair();
+    for (name, tables, rows) in [("many", 6, 4000), ("one", 1, 12000), ("few", 3, 2000)] {
+        pair.from
+            .sql("postgres", &format!("create database {name}"));
+        for table in 1..=tables {
+            let sql = format!(
+                "create table t{table} (id integer primary key, v text);
+                 insert into t{table} select i, repeat('x', 500) from generate_series(1, {rows}) i"
+            );
+            pair.from.sql(name, &sql);
+        }
+    }
+    let work = WorkDir::new();
+    let jobs = ["--table-jobs", "2", "--index-jobs", "1", "--not-consistent"];
+    clone(&pair, &work, &jobs).exits(0);
+    let mut copies = copies(&work);
+    copies.sort_by_key(|copy| copy.2);
+    // The largest one does not belong to the largest database.
+    let largest = copies.iter().max_by_key(|copy| copy.1).unwrap();
+    assert_eq!((copies.len(), largest.0.as_str()), (10, "one"));
+    assert_eq!(copies[0], *largest, "{copies:?}");
+    // Whenever one begins, at most one other is under way.
+    for copy in &copies {
+        let beside = copies.iter().filter(|o| o.2 <= copy.2 && copy.2 < o.3);
+        assert!(beside.count() <= 2, "{copies:?}");
+    }
+    let uris = uris(&pair);
+    for name in ["many", "one", "few"] {
+        let [source, target] = [0, 1].map(|side| uri_of(&uris[side], name));
+        assert_equal(&source, &target);
+    }
+}
+
+#[test]
+fn a_worker_killed_in_one_database_is_replaced_there() {
+    let (pair, work) = (clusters(), WorkDir::new());
+    pair.to
+        .sql("postgres", &format!("create database {}", pair.db));
+    let gate = pair.gate();
+    let (uris, dir) = (uris(&pair), work.dir());
+    let running = start(&arguments(&uris, &dir, &["--table-jobs", "1"]));
+    pair.wait_for_gate(&running);
+    let workers = running.children_named("gated");
+    assert_eq!(workers.len(), 1);
+    signal(workers[0], Signal::SIGKILL);
+    assert!(within(PATIENCE, || !lives(workers[0])));
+    drop(gate);
+    running.wait().exits(0).says(&["\"copy worker\" again"]);
     assert_all_equal(&pair);
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::servers::lonely_pair;
 use crate::support::{Cluster, Output, Pair, WorkDir, pair, run};
 
 /// Nobody listens there.
@@ -174,4 +175,37 @@ fn tables_that_an_extension_spreads_by_itself_are_refused() {
     pair.clone(&WorkDir::new(), &[])
         .exits(6)
         .says(&["1 hypertables of timescaledb"]);
+}
+
+#[test]
+fn what_an_earlier_follow_has_left_is_named_with_the_statements_that_remove_it() {
+    let pair = lonely_pair();
+    pair.in_source(
+        "create table t (id integer primary key); create table p (id integer) partition by range (id);
+         create publication mine for table t; create publication mine_noid for table t;
+         select pg_create_logical_replication_slot('mine', 'test_decoding')",
+    );
+    pair.in_target("select pg_replication_origin_create('pgcopydb')");
+    let more = ["--follow", "--plugin", "pgoutput", "--slot-name", "mine"];
+    check(&pair.source(), &pair.target(), &more)
+        .exits(1)
+        .says(&[
+            "select pg_drop_replication_slot('mine');",
+            "drop publication mine;",
+            "drop publication mine_noid;",
+            "select pg_replication_origin_drop('pgcopydb');",
+            "1 partitioned tables may get partitions",
+        ]);
+    // Another name is in nobody's way.
+    pair.in_target("select pg_replication_origin_drop('pgcopydb')");
+    let other = check(
+        &pair.source(),
+        &pair.target(),
+        &["--follow", "--slot-name", "other"],
+    );
+    assert!(
+        !other.stdout.contains("is there already"),
+        "{}",
+        other.stdout
+    );
 }

@@ -370,7 +370,7 @@ impl Host for Starter {
         Ok(child)
     }
 
-    fn note(&mut self, _role: Role, _report: &Report) -> Result<()> {
+    fn note(&mut self, _role: Role, _number: u32, _report: &Report) -> Result<()> {
         Ok(())
     }
 

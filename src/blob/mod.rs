@@ -17,6 +17,9 @@ use crate::supervisor::Leaf;
 use crate::worker::{self, Means, Worker};
 use std::time::Instant;
 
+/// What a large object worker does, and what makes such work.
+pub const KINDS: (&[Kind], &[Kind]) = (&[Kind::Blob], &[]);
+
 /// What belongs to a large object beside its bytes, as the user wants it.
 #[derive(Clone, Copy, Debug)]
 pub struct BlobFacts {
@@ -36,7 +39,7 @@ struct Sessions {
 
 /// Runs a large object worker until its stage is over. Blocks.
 pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: BlobFacts) -> Result<()> {
-    let mut worker = Worker::start(leaf, means, &[Kind::Blob], &[])?;
+    let mut worker = Worker::start(leaf, means, KINDS.0, KINDS.1)?;
     let mut sessions: Option<Sessions> = None;
     while let Some(unit) = worker.next_unit()? {
         if let Err(error) = one(&mut worker, &mut sessions, facts, &unit) {

@@ -7,10 +7,36 @@ use crate::error::{Error, Kind};
 use crate::units::pretty_bytes;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
+use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Room that the schema and the ledger of most databases need, bytes.
 const ROOM_BYTES: u64 = 256 << 20;
+
+/// A durable write that takes longer is felt.
+const SLOW_WRITE: Duration = Duration::from_millis(100);
+/// Writes that are tried; the fastest counts.
+const WRITES: u32 = 3;
+
+/// Time that a small write needs to be on the disk. The file has no name, so nothing is left; `None`: the
+/// file system cannot do that.
+fn durable_write(folder: &Path) -> Option<Duration> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .custom_flags(nix::fcntl::OFlag::O_TMPFILE.bits())
+        .mode(0o600)
+        .open(folder)
+        .ok()?;
+    let write = |_| -> Option<Duration> {
+        let since = Instant::now();
+        file.write_all(&[0; 512]).ok()?;
+        file.sync_data().ok()?;
+        Some(since.elapsed())
+    };
+    (0..WRITES).filter_map(write).min()
+}
 
 /// Looks at the work directory, or at the folder that it would be made in.
 pub fn look_at_host(dir: &Path, findings: &mut Findings) {
@@ -28,6 +54,18 @@ pub fn look_at_host(dir: &Path, findings: &mut Findings) {
             .hint("Give another work directory with --dir."),
         );
         return;
+    }
+    if let Some(took) = durable_write(there).filter(|took| *took > SLOW_WRITE) {
+        findings.warning(
+            Error::new(
+                Kind::BadState,
+                format!(
+                    "a durable write into \"{shown}\" takes {} ms",
+                    took.as_millis()
+                ),
+            )
+            .hint("Each step of the run waits for one: give a work directory on a faster disk with --dir."),
+        );
     }
     let Ok(room) = statvfs(there) else {
         return;

@@ -26,6 +26,12 @@ const CLOCK_MS: i64 = 5_000;
 const BUILD_BYTES: u64 = 256 << 20;
 /// Statements that measure the latency; the fastest counts.
 const PROBES: u32 = 3;
+/// Bytes that are fetched to see how fast they come.
+const FETCHED_BYTES: u64 = 1 << 20;
+/// Bytes a second from which on a way is no reason to wonder.
+const FAST_ENOUGH: u64 = 1 << 20;
+/// Free room that the target should have for the source's database, in percent of its size.
+const ROOM_PERCENT: u64 = 150;
 
 /// Workers of a run.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +59,11 @@ struct Way {
     /// Its clock is ahead by that, in doubt 0.
     clock_ahead_ms: i64,
     is_here: bool,
+    /// Bytes a second; `None`: not measured.
+    bytes_per_second: Option<u64>,
+    /// Room on the disk of the server, where it is this machine's.
+    free_bytes: Option<u64>,
+    database_bytes: u64,
 }
 
 /// Looks at this machine and at both ways. Errors: a query that failed.
@@ -63,10 +74,15 @@ pub fn look_at_machine(
 ) -> Result<()> {
     let machine = Machine::read();
     judge_machine(&machine, workers, findings);
+    let mut needed = 0;
     for connected in [source, target] {
         let side = connected.link.side;
         let way = Way::read(connected)?;
         judge_way(&way, (side, &machine), workers, findings);
+        match side {
+            Side::Source => needed = way.database_bytes,
+            Side::Target => judge_room(&way, needed, findings),
+        }
     }
     Ok(())
 }
@@ -117,14 +133,50 @@ impl Way {
             if took_us < way.latency_us {
                 let half_ms = i64::try_from(elapsed.as_millis() / 2).unwrap_or(0);
                 let now_ms: i64 = row.get("now_ms");
+                let bytes: Option<i64> = row.get("database_bytes");
+                let directory: Option<String> = row.get("data_directory");
+                let is_here: bool = row.get("is_here");
                 way = Self {
                     latency_us: took_us,
                     clock_ahead_ms: now_ms - before_ms - half_ms,
-                    is_here: row.get("is_here"),
+                    is_here,
+                    bytes_per_second: None,
+                    free_bytes: directory.filter(|_| is_here).and_then(|path| free(&path)),
+                    database_bytes: u64::try_from(bytes.unwrap_or(0)).unwrap_or(0),
                 };
             }
         }
+        let begun = Instant::now();
+        let sql = "select pg_catalog.repeat('x', $1)";
+        let length = i32::try_from(FETCHED_BYTES).unwrap_or(i32::MAX);
+        connected.session.query_one(sql, &[&length])?;
+        let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let moving_us = took_us.saturating_sub(way.latency_us).max(1);
+        way.bytes_per_second = Some(FETCHED_BYTES.saturating_mul(1_000_000) / moving_us);
         Ok(way)
+    }
+}
+
+/// Free room on a disk of this machine.
+fn free(path: &str) -> Option<u64> {
+    let room = nix::sys::statvfs::statvfs(path).ok()?;
+    Some(room.blocks_available() * room.fragment_size())
+}
+
+/// Whether a target on this machine has room for the source's database.
+fn judge_room(target: &Way, needed: u64, findings: &mut Findings) {
+    if let Some(free) = target.free_bytes
+        && free < needed.saturating_mul(ROOM_PERCENT) / 100
+    {
+        findings.warn(
+            Side::Target,
+            format!(
+                "the disk of the target has {} of free room, for a database of {}",
+                pretty_bytes(free),
+                pretty_bytes(needed)
+            ),
+            "Make room there: tables, indexes and WAL of the copy may take half as much again.",
+        );
     }
 }
 
@@ -183,6 +235,16 @@ fn judge_way(
             side,
             format!("the {side} answers after {} ms", way.latency_us / 1000),
             "All rows pass through this machine: run it near the servers, best beside the target.",
+        );
+    }
+    if let Some(speed) = way.bytes_per_second.filter(|speed| *speed < FAST_ENOUGH) {
+        findings.warn(
+            side,
+            format!(
+                "rows pass between the {side} and here with {} a second",
+                pretty_bytes(speed)
+            ),
+            "Run it on a machine that is nearer to the servers.",
         );
     }
     let apart_ms = way.clock_ahead_ms.abs();
@@ -244,7 +306,11 @@ mod tests {
                 latency_us: 300,
                 clock_ahead_ms: -4000,
                 is_here: true,
+                bytes_per_second: Some(80 << 20),
+                free_bytes: Some(1 << 30),
+                database_bytes: 0,
             };
+            assert!(said(|found| judge_room(&way, 600 << 20, found)).is_empty());
             assert!(
                 said(|found| judge_way(&way, (Side::Target, &machine), WORKERS, found)).is_empty()
             );
@@ -275,12 +341,20 @@ mod tests {
             latency_us: 25_400,
             clock_ahead_ms: 61_000,
             is_here: true,
+            bytes_per_second: Some(700 << 10),
+            free_bytes: Some(1 << 30),
+            database_bytes: 0,
         };
+        assert_eq!(
+            said(|found| judge_room(&way, 900 << 20, found)),
+            ["the disk of the target has 1024 MB of free room, for a database of 900 MB"]
+        );
         let found = said(|found| judge_way(&way, (Side::Target, &poor), many, found));
         assert_eq!(
             found,
             [
                 "the target answers after 25 ms",
+                "rows pass between the target and here with 700 kB a second",
                 "the clock of the target and the one here are 61 s apart",
                 "9 workers that build indexes may take 2304 MB of maintenance_work_mem, of 4096 MB here",
             ]
@@ -291,7 +365,7 @@ mod tests {
         };
         assert_eq!(
             said(|found| judge_way(&far, (Side::Target, &poor), many, found)).len(),
-            2
+            3
         );
     }
 }

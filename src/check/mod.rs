@@ -9,6 +9,7 @@ mod finding;
 mod health;
 mod host;
 mod identity;
+mod leftover;
 mod look;
 mod machine;
 mod ping;

@@ -3,6 +3,7 @@
 //! Runs in the main program, for `check --follow`. Reads both servers, writes nothing.
 
 use super::finding::Findings;
+use super::leftover;
 use super::preflight::shown;
 use super::rights::Known;
 use crate::error::{Error, Kind, Result};
@@ -18,12 +19,17 @@ pub struct FollowChoices {
     pub plugin: String,
     /// The replication slot.
     pub slot: String,
+    /// The replication origin.
+    pub origin: String,
     /// Tables whose rows nothing tells apart may be followed as far as that goes.
     pub allow_no_identity: bool,
 }
 
 /// A `wal_sender_timeout` below this breaks streams that stand still, milliseconds.
 const SENDER_TIMEOUT_MS: i32 = 60_000;
+
+/// A `logical_decoding_work_mem` below PostgreSQL's own default.
+const DECODING_KILOBYTES: i64 = 64 * 1024;
 
 /// Looks at both sides. Errors: a query that failed.
 pub(super) fn look(
@@ -46,6 +52,8 @@ pub(super) fn look(
     slots(source, facts, choices, findings)?;
     tables(source, (choices, left_out), findings)?;
     transactions(source, findings)?;
+    leftover::look(source, target, choices, findings)?;
+    leftover::limits(source, findings)?;
     target_side(target, target_facts, findings)
 }
 
@@ -100,6 +108,12 @@ fn slots(
         ),
         "Give its primary as --source.".to_owned(),
     );
+    refuse(
+        facts.in_recovery && !row.get::<_, bool>("standby_feedback"),
+        "the source is a standby whose primary removes rows that decoding needs".to_owned(),
+        "Run on the standby: alter system set hot_standby_feedback = on; select pg_reload_conf();"
+            .to_owned(),
+    );
     let allowed: Option<String> = row.get("plugins");
     if let Some(allowed) = allowed {
         let known = allowed.split(',').any(|one| one.trim() == choices.plugin);
@@ -138,6 +152,24 @@ fn retention(row: &postgres::Row, choices: &FollowChoices, findings: &mut Findin
             Side::Source,
             format!("the source drops WAL that a slot needs once it is more than {keep}"),
             "Run on the source: alter system set max_slot_wal_keep_size = -1; select pg_reload_conf();",
+        );
+    }
+    if let Some(limit) = row
+        .get::<_, Option<String>>("slot_idle")
+        .filter(|limit| limit != "0")
+    {
+        findings.warn(
+            Side::Source,
+            format!("the source drops a slot that nobody reads for {limit}"),
+            "Run on the source: alter system set idle_replication_slot_timeout = 0; select pg_reload_conf();",
+        );
+    }
+    let memory: Option<i64> = row.get("decoding_kilobytes");
+    if memory.is_some_and(|kilobytes| kilobytes < DECODING_KILOBYTES) {
+        findings.warn(
+            Side::Source,
+            "the source writes transactions to disk again that are larger than a small logical_decoding_work_mem",
+            "Run on the source: alter system set logical_decoding_work_mem = '64MB'; select pg_reload_conf();",
         );
     }
     let timeout: i32 = row.get("sender_timeout_ms");

@@ -25,7 +25,7 @@ use clap::FromArgMatches;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -70,8 +70,8 @@ const RUNS: Runs = Runs {
 };
 
 /// The body of the progress process.
-fn draw_progress(ledger: &Path, nap: &dyn Fn(Duration) -> Result<()>) -> Result<()> {
-    crate::report::draw_loop(ledger, nap, &crate::sys::terminal::columns)
+fn draw_progress(ledgers: &[PathBuf], nap: &dyn Fn(Duration) -> Result<()>) -> Result<()> {
+    crate::report::draw_loop(ledgers, nap, &crate::sys::terminal::columns)
 }
 
 /// What a command needs beside its own arguments.

@@ -70,6 +70,7 @@ pub(super) fn choices(settings: &CloneSettings) -> Result<Option<FollowChoices>>
     Ok(Some(FollowChoices {
         plugin: plugin.to_owned(),
         slot: along.slot.slot.clone(),
+        origin: along.origin.clone(),
         allow_no_identity: along.slot.allow_no_identity || along.slot.plugin.is_none(),
     }))
 }
@@ -175,7 +176,7 @@ impl Host for CleanHost {
         })
     }
 
-    fn note(&mut self, _: Role, _: &Report) -> Result<()> {
+    fn note(&mut self, _: Role, _: u32, _: &Report) -> Result<()> {
         Ok(())
     }
 
@@ -482,7 +483,7 @@ impl Host for ResumeHost {
         follow::spawn(&self.0, false, (role, number, successor))
     }
 
-    fn note(&mut self, _: Role, _: &Report) -> Result<()> {
+    fn note(&mut self, _: Role, _: u32, _: &Report) -> Result<()> {
         Ok(())
     }
 

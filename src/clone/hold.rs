@@ -144,7 +144,7 @@ impl Host for HoldHost<'_> {
         })
     }
 
-    fn note(&mut self, _role: Role, report: &Report) -> Result<()> {
+    fn note(&mut self, _role: Role, _number: u32, report: &Report) -> Result<()> {
         match report {
             Report::Snapshot { id } => (self.publish)(id),
             _ => Ok(()),

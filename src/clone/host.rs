@@ -15,6 +15,7 @@ use crate::copy::{self, CopyFacts};
 use crate::error::{Error, Result};
 use crate::follow::run::{self as follow, FollowSettings, Following};
 use crate::index::{self, IndexFacts};
+use crate::logging;
 use crate::supervisor::{self, Host, Leaf, Report, Role};
 use crate::sys::reap::Child;
 use crate::units::Side;
@@ -43,6 +44,8 @@ pub(super) struct CloneHost {
     pub(super) draw: DrawProgress,
     /// What is followed beside the clone.
     pub(super) follow: Option<FollowSettings>,
+    /// Beside other databases: what log lines of this one begin with.
+    pub(super) scope: Option<String>,
 }
 
 impl CloneHost {
@@ -66,6 +69,7 @@ impl CloneHost {
             consistent: !self.input.settings.switches.not_consistent && !self.redo,
             encoding: prepared.encoding().to_owned(),
             fail_fast: self.input.settings.switches.fail_fast,
+            shared: self.scope.is_some(),
             bells: self.bells,
         })
     }
@@ -143,10 +147,11 @@ impl CloneHost {
             Role::PostData => Box::new(move |leaf| post_data::run(leaf, &input)),
             Role::Finish => Box::new(move |leaf| finish::run(leaf, &input)),
             Role::Progress => {
-                Box::new(move |leaf| draw(&means.layout.ledger(), &|limit| leaf.nap(limit)))
+                Box::new(move |leaf| draw(&[means.layout.ledger()], &|limit| leaf.nap(limit)))
             }
             Role::Prepare
             | Role::Databases
+            | Role::Lookout
             | Role::Guard
             | Role::Restore
             | Role::Validate
@@ -163,10 +168,14 @@ impl CloneHost {
 /// Starts a leaf that removes the queues of the run when its supervisor did not live to do so.
 fn spawn_tidy(
     bells: Bells,
+    scope: Option<&str>,
     (role, number, successor): (Role, u32, bool),
     body: impl FnOnce(&mut Leaf<'_>) -> Result<()>,
 ) -> Result<Child> {
     supervisor::spawn(role, number, successor, move |leaf| {
+        if let Some(scope) = scope {
+            logging::set_scope(scope);
+        }
         let result = body(leaf);
         if leaf.is_orphan() {
             bells.remove();
@@ -177,10 +186,11 @@ fn spawn_tidy(
 
 impl Host for CloneHost {
     fn spawn(&mut self, role: Role, number: u32, successor: bool) -> Result<Child> {
+        let scope = self.scope.as_deref();
         if role == Role::Prepare {
             let input = self.input.clone();
             let body = |leaf: &mut Leaf<'_>| prepare::run(leaf, &input);
-            return spawn_tidy(self.bells, (role, number, successor), body);
+            return spawn_tidy(self.bells, scope, (role, number, successor), body);
         }
         if Following::is_for(role) {
             return follow::spawn(self.follow()?, false, (role, number, successor));
@@ -188,13 +198,13 @@ impl Host for CloneHost {
         if role == Role::Sequence && number == along::LAST {
             let settings = self.follow()?.clone();
             let body = move |leaf: &mut Leaf<'_>| along::set_sequences(leaf, &settings);
-            return spawn_tidy(self.bells, (role, number, successor), body);
+            return spawn_tidy(self.bells, scope, (role, number, successor), body);
         }
         let body = self.work(role)?;
-        spawn_tidy(self.bells, (role, number, successor), body)
+        spawn_tidy(self.bells, scope, (role, number, successor), body)
     }
 
-    fn note(&mut self, _role: Role, report: &Report) -> Result<()> {
+    fn note(&mut self, _role: Role, _number: u32, report: &Report) -> Result<()> {
         match report {
             Report::Prepared { facts, .. } => {
                 let prepared: Prepared =

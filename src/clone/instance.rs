@@ -1,4 +1,4 @@
-//! `--all-databases`: roles once, then one database after the other, largest first.
+//! `--all-databases`: roles once, then all databases, side by side (`pool`).
 //!
 //! Runs in the supervisor; the bodies below run in leaves. The whole has a work directory and a ledger with
 //! nothing but its setup and its runs; each database has a work directory of its own, `db/<name>` below it, in
@@ -8,10 +8,13 @@
 use super::begun;
 use super::databases::{self, CreateWith, Database};
 use super::facts::{Prepared, Sides};
+use super::host::CloneHost;
+use super::members::{Member, Members};
+use super::pool::{Places, Pool};
 use super::pre_data::PreDataInput;
 use super::prepare::{self, Connected, PrepareInput};
 use super::recorded;
-use super::{DrawProgress, one, roles};
+use super::{DrawProgress, Stages, roles};
 use crate::catalog::{Activity, Ledger, PastRun, Run, Setup};
 use crate::check::{self, Findings};
 use crate::conninfo::ConnInfo;
@@ -22,9 +25,8 @@ use crate::pg::{Profile, Token, quote};
 use crate::queue::Bell;
 use crate::supervisor::{self, End, Event, Host, Leaf, Machine, Order, Report, Role};
 use crate::sys::reap::Child;
-use crate::sys::signal;
 use crate::units::{Side, pretty_bytes};
-use crate::workdir::{Intent, Layout};
+use crate::workdir::{Claim, Intent, Layout};
 use crate::worker::{self, Bells, Means};
 
 /// Number of the leaf that makes databases, and of the one that gives them their connection limits.
@@ -113,6 +115,7 @@ impl InstanceHost {
                 consistent: false,
                 encoding: prepared.encoding().to_owned(),
                 fail_fast: false,
+                shared: false,
                 bells: Bells {
                     copy: silent,
                     index: silent,
@@ -141,7 +144,7 @@ impl Host for InstanceHost {
         })
     }
 
-    fn note(&mut self, _role: Role, report: &Report) -> Result<()> {
+    fn note(&mut self, _role: Role, _number: u32, report: &Report) -> Result<()> {
         if let Report::Prepared { facts, .. } = report {
             let prepared = serde_json::from_value(facts.clone()).map_err(|error| {
                 Error::internal(format!("could not read the facts of prepare: {error}"))
@@ -175,7 +178,7 @@ pub(super) fn run(
         id: prepared.run_id,
     });
     if result.is_ok() {
-        result = each(input, requirements, draw);
+        result = side_by_side(input, requirements, draw);
     }
     if result.is_ok() {
         result = supervisor::run(&mut Row::of(&[(Role::Databases, LIMIT)]), &mut host);
@@ -183,57 +186,50 @@ pub(super) fn run(
     (begun, result)
 }
 
-/// Clones one database after the other. What fails with one of them does not keep the others from being cloned,
-/// unless it would fail with these, too; the first failure is returned, the others are printed.
-fn each(
+/// Clones all databases that are not complete yet, side by side. What fails with one of them does not keep the
+/// others from being cloned, unless it would fail with these, too; the first failure is returned, all are printed.
+fn side_by_side(
     input: &PrepareInput,
     requirements: &[super::requirements::Requirement],
     draw: DrawProgress,
 ) -> Result<()> {
+    let settings = &input.settings;
+    let places = Places {
+        table: settings.table_jobs,
+        index: settings.index_jobs,
+        blob: settings.blob_jobs,
+    };
+    let switches = (settings.switches.fail_fast, settings.switches.progress);
+    let mut unfinished = Vec::new();
     let databases = databases::databases(&input.layout)?;
-    let mut first: Option<Error> = None;
-    for (position, database) in databases.iter().enumerate() {
-        if let Some(signal) = signal::first() {
-            let name = signal::name(signal);
-            return Err(Error::new(
-                Kind::Stopped(signal),
-                format!("stopped by {name}"),
-            ));
-        }
-        let name = &database.name;
+    for database in &databases {
         let past = past(&database.layout(&input.layout))?;
-        log::info!(
-            "Database \"{name}\" ({}), {} of {}{}",
-            pretty_bytes(database.bytes),
-            position + 1,
-            databases.len(),
-            if past == PastRun::Complete {
-                ", is complete"
-            } else {
-                ""
-            }
-        );
         if past == PastRun::Complete {
-            continue;
+            let bytes = pretty_bytes(database.bytes);
+            log::info!("Database \"{}\" ({bytes}), is complete", database.name);
+        } else {
+            unfinished.push((database, past));
         }
-        let result = clone_one(input, requirements, draw, (database, past))
-            .context(|| format!("database \"{name}\""));
-        let Err(error) = result else {
-            continue;
-        };
-        let ends_all = input.settings.switches.fail_fast
-            || error.is_transient()
-            || matches!(
-                error.kind(),
-                Kind::Stopped(_) | Kind::BadArgs | Kind::Internal
-            );
-        if ends_all {
-            return Err(first.unwrap_or(error));
-        }
-        logging::report_error(&error, false);
-        first.get_or_insert(error);
     }
-    first.map_or(Ok(()), Err)
+    let mut pool = Pool::new(places, switches, databases.len() - unfinished.len());
+    let mut members = Members {
+        all: Vec::new(),
+        draw,
+    };
+    for (database, past) in unfinished {
+        let member = member(input, requirements, draw, (database, past))
+            .context(|| format!("database \"{}\"", database.name))?;
+        let choices = super::choices(&member.host.input.settings, false);
+        pool.add((&database.name, database.bytes), Stages::new(choices));
+        members.all.push(member);
+    }
+    if members.all.is_empty() {
+        return Ok(());
+    }
+    logging::set_progress_shown(settings.switches.progress);
+    let result = supervisor::run(&mut pool, &mut members);
+    members.settle_all(&result)?;
+    result
 }
 
 /// What came of earlier runs of one database.
@@ -244,12 +240,13 @@ fn past(layout: &Layout) -> Result<PastRun> {
     Run::past(&Ledger::open_read_only(&layout.ledger())?)
 }
 
-fn clone_one(
+/// Claims the work directory of one database; nothing else is done for it yet.
+fn member(
     input: &PrepareInput,
     requirements: &[super::requirements::Requirement],
     draw: DrawProgress,
     (database, past): (&Database, PastRun),
-) -> Result<()> {
+) -> Result<Member> {
     let mut settings = input.settings.clone();
     settings.dir = database.layout(&input.layout).top().to_path_buf();
     settings.intent = match past {
@@ -259,13 +256,36 @@ fn clone_one(
     // Roles were copied for all; the rest is the clone of a database like any other.
     settings.switches.roles = false;
     settings.switches.all_databases = false;
+    // There is one progress line for all.
+    settings.switches.progress = false;
     let named = |conn: &Option<ConnInfo>| Some(conn.as_ref()?.with_dbname(&database.name));
-    one(
-        &settings,
-        (named(&input.source), named(&input.target)),
-        requirements.to_vec(),
+    let claim = Claim::take(Layout::new(settings.dir.clone()), Intent::Fresh)?;
+    let silent = Bell::silent();
+    let host = CloneHost {
+        input: PrepareInput {
+            settings,
+            source: named(&input.source),
+            target: named(&input.target),
+            layout: claim.layout.clone(),
+            uuid: claim.marker.uuid.clone(),
+            snapshot: None,
+        },
+        bells: Bells {
+            copy: silent,
+            index: silent,
+            vacuum: silent,
+        },
+        snapshot: None,
+        borrowed: false,
+        prepared: None,
+        fresh: false,
+        redo: false,
+        requirements: requirements.to_vec(),
         draw,
-    )
+        follow: None,
+        scope: Some(format!("database \"{}\"", database.name)),
+    };
+    Ok(Member::new(host, claim))
 }
 
 /// The first process: refuses what cannot go well, writes the setup, the run, and the list of databases.

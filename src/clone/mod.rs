@@ -20,9 +20,12 @@ mod goal;
 mod hold;
 mod host;
 mod instance;
+mod lookout;
+mod members;
 mod newcomers;
 mod parse_list;
 mod plan;
+mod pool;
 mod post_data;
 mod pre_data;
 mod prepare;
@@ -60,7 +63,7 @@ use along::Together;
 use host::CloneHost;
 use prepare::PrepareInput;
 use requirements::Requirement;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Finds out what a clone would do and what stands in its way; nothing is changed. Blocks.
@@ -84,8 +87,8 @@ pub fn check(
     dry_run::check(settings, (&source, &target), follow)
 }
 
-/// Draws the progress line from a ledger until its nap fails: given by the face of the program.
-pub type DrawProgress = fn(&Path, &dyn Fn(Duration) -> Result<()>) -> Result<()>;
+/// Draws the progress line from ledgers, which need not be there yet, until its nap fails: given by the face of the program.
+pub type DrawProgress = fn(&[PathBuf], &dyn Fn(Duration) -> Result<()>) -> Result<()>;
 
 /// Clones a database, or all of them, or does the parts of that which the settings' goal names. Blocks until
 /// every process of the run has ended. The ledger of the work directory, or those of the databases' own, then
@@ -187,12 +190,7 @@ fn one(
     signal::install()?;
     logging::set_progress_shown(settings.switches.progress);
     let remains = Remains::of(&claim.layout);
-    let bell = || Bell::create(|key| remains.remember(key));
-    let bells = Bells {
-        copy: bell()?,
-        index: bell()?,
-        vacuum: bell()?,
-    };
+    let bells = bells_of(&remains)?;
     let stages = Stages::new(choices(settings, snapshot.is_some()));
     let mut machine = Together::new(stages, follow.is_some(), settings.switches.fail_fast);
     let mut host = CloneHost {
@@ -213,6 +211,7 @@ fn one(
         requirements,
         draw,
         follow,
+        scope: None,
     };
     let mut result = supervisor::run(&mut machine, &mut host);
     bells.remove();
@@ -231,6 +230,16 @@ fn one(
         close(&claim.layout, run, elapsed_ms(since), &result)?;
     }
     result
+}
+
+/// Makes the queues of a run, written down first.
+fn bells_of(remains: &Remains) -> Result<Bells> {
+    let bell = || Bell::create(|key| remains.remember(key));
+    Ok(Bells {
+        copy: bell()?,
+        index: bell()?,
+        vacuum: bell()?,
+    })
 }
 
 /// Options with which a run that was interrupted goes on.

@@ -373,6 +373,8 @@ impl Stages {
                 Vec::new()
             }
             Report::Redo
+            | Report::Yielded { .. }
+            | Report::Load { .. }
             | Report::PutBack { .. }
             | Report::Position { .. }
             | Report::Reached { .. }
@@ -456,11 +458,13 @@ impl Stages {
         if role == Role::Progress {
             return Vec::new();
         }
+        let is_for_all = error.is_waited_out();
         self.fail(error);
         // These have no units: workers beside them finish what they can. A worker that could not go
         // on leaves units behind for which the others would wait for ever.
         let has_no_units = matches!(role, Role::Sequence | Role::Snapshot);
-        let others_go_on = self.stage == Stage::Data && has_no_units && !self.choices.fail_fast;
+        let others_go_on =
+            self.stage == Stage::Data && has_no_units && !self.choices.fail_fast && !is_for_all;
         if others_go_on {
             self.after_data()
         } else {

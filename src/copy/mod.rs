@@ -11,4 +11,4 @@ mod task;
 mod worker;
 mod write;
 
-pub use worker::{CopyFacts, run};
+pub use worker::{CopyFacts, KINDS, run};

@@ -18,6 +18,8 @@ use crate::wire;
 use crate::worker::{self, Means, Worker};
 use std::time::Instant;
 
+/// What a copy worker does, first things first, and what makes such work.
+pub const KINDS: (&[Kind], &[Kind]) = (&[Kind::Truncate, Kind::Copy], &[]);
 /// Most small tables in one transaction.
 const GROUP_MAX: u32 = 50;
 /// Time between two notes of bytes in the ledger.
@@ -54,7 +56,7 @@ struct Sessions {
 
 /// Runs a copy worker until its stage is over. Blocks.
 pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: &CopyFacts) -> Result<()> {
-    let mut worker = Worker::start(leaf, means, &[Kind::Truncate, Kind::Copy], &[])?;
+    let mut worker = Worker::start(leaf, means, KINDS.0, KINDS.1)?;
     let mut sessions = None;
     while let Some(unit) = worker.next_unit()? {
         let group = group_of(&mut worker, unit)?;

@@ -107,6 +107,7 @@ impl CopyHost {
                 None => encoding.database.encoding.clone(),
             },
             fail_fast: false,
+            shared: false,
             bells: self
                 .bells
                 .ok_or_else(|| Error::internal("a worker was started without bells"))?,
@@ -213,7 +214,7 @@ impl Host for CopyHost {
         })
     }
 
-    fn note(&mut self, _role: Role, report: &Report) -> Result<()> {
+    fn note(&mut self, _role: Role, _number: u32, report: &Report) -> Result<()> {
         match report {
             Report::Prepared { facts, .. } => {
                 let prepared = serde_json::from_value(facts.clone()).map_err(|error| {

@@ -31,7 +31,8 @@ pub enum Retry {
 
 /// Decides by SQLSTATE; without one by whether the connection failed.
 pub fn policy(error: &Error) -> Retry {
-    if matches!(error.kind(), Kind::Stopped(_)) {
+    // Who has waited for a server that does not come back waits in the name of the whole run.
+    if matches!(error.kind(), Kind::Stopped(_)) || error.is_waited_out() {
         return Retry::Never;
     }
     let Some(code) = error.sqlstate() else {
@@ -122,6 +123,8 @@ pub fn with_backoff<T>(
         };
         let elapsed = started.elapsed();
         if policy(&error) == Retry::Never || stop() || elapsed >= budget {
+            let is_spent = policy(&error) != Retry::Never && elapsed >= budget;
+            let error = if is_spent { error.waited_out() } else { error };
             return Err(if attempts == 1 {
                 error
             } else {
@@ -204,7 +207,11 @@ mod tests {
 
         let short = Duration::from_millis(30);
         let result: Result<()> = with_backoff(short, "connect", &|| false, || Err(lost()));
-        assert!(result.unwrap_err().lines()[0].starts_with("failed to connect after "));
+        let error = result.unwrap_err();
+        assert!(error.lines()[0].starts_with("failed to connect after "));
+        // Nobody waits for the same server again.
+        assert!(error.is_waited_out() && policy(&error) == Retry::Never);
+        assert_eq!(policy(&with_code("57P03").waited_out()), Retry::Never);
 
         let result: Result<()> = with_backoff(budget, "connect", &|| true, || Err(lost()));
         assert!(result.is_err());

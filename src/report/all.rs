@@ -1,11 +1,12 @@
-//! The summary of all databases of a cluster: sums of the steps, and all tables in one list.
+//! The summary of all databases of a cluster: sums of the steps, and all tables in one list. What is measured by
+//! the wall clock while databases are worked on side by side is that of the one that took longest.
 //!
 //! Runs in the main program. Pure: figures in, text out.
 
 use super::summary::{StepFigures, Summary, TableFigures};
 use super::table;
 
-/// Figures of several databases, which were cloned one after the other.
+/// Figures of several databases, which were cloned side by side.
 #[derive(Clone, Debug)]
 pub struct Together {
     /// Each database by its name.
@@ -26,7 +27,9 @@ impl Together {
                 };
                 step.bytes += one.bytes;
                 // The total is measured from begin to end: roles and pauses count, too.
-                if position != last {
+                if step.label.contains("wall clock") {
+                    step.duration_ms = step.duration_ms.max(one.duration_ms);
+                } else if position != last {
                     step.duration_ms += one.duration_ms;
                 }
             }
@@ -97,6 +100,7 @@ mod tests {
             whole,
         );
         assert_eq!(all.steps()[0].duration_ms, 7 + 2 * one.steps[0].duration_ms);
+        assert_eq!(all.steps()[3].duration_ms, one.steps[3].duration_ms.max(7));
         assert_eq!(all.steps().last().unwrap().duration_ms, 7);
         assert_eq!(all.table_count(), 2 * one.tables.len());
         let text = text_of_all(&all);

@@ -40,6 +40,24 @@ pub struct Figures {
     pub rate: u64,
 }
 
+impl Figures {
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            tables_done: self.tables_done + other.tables_done,
+            tables_total: self.tables_total + other.tables_total,
+            tables_running: self.tables_running + other.tables_running,
+            bytes_done: self.bytes_done + other.bytes_done,
+            bytes_total: self.bytes_total + other.bytes_total,
+            bytes_of_open_tables: self.bytes_of_open_tables + other.bytes_of_open_tables,
+            indexes_done: self.indexes_done + other.indexes_done,
+            indexes_total: self.indexes_total + other.indexes_total,
+            indexes_running: self.indexes_running + other.indexes_running,
+            rate: self.rate + other.rate,
+        }
+    }
+}
+
 /// One row for all tables. A unit that is not done counts with its share of the table's size, and has
 /// moved at most that much. An index of a small table has no unit of its own: it is built with the
 /// table's constraints. Before anything is planned, tables and indexes are those of the source.

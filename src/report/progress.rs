@@ -1,15 +1,15 @@
 //! The progress line: one line on the terminal, drawn anew each second.
 //!
-//! Runs in the progress leaf. Reads the ledger, writes standard error, each line in one write.
+//! Runs in the progress leaf. Reads the ledger, or those of all databases, writes standard error, each line in one write.
 
 use super::figures::Figures;
 use crate::catalog::Ledger;
 use crate::error::Result;
 use crate::sys::clock;
 use crate::units::{pretty_bytes, pretty_ms, pretty_rate};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Time between two lines.
@@ -88,20 +88,41 @@ pub(super) fn about(left_ms: u64) -> String {
     }
 }
 
+/// The figures of all ledgers together. Those that cannot be read, such as that of a database which was
+/// not begun yet, are left out.
+#[derive(Default)]
+struct Ledgers {
+    open: BTreeMap<PathBuf, Ledger>,
+}
+
+impl Ledgers {
+    fn read(&mut self, paths: &[PathBuf]) -> Figures {
+        let mut sum = Figures::default();
+        for path in paths {
+            if !self.open.contains_key(path) && path.exists() {
+                let opened = Ledger::open_read_only(path).map(|ledger| (path.clone(), ledger));
+                self.open.extend(opened);
+            }
+            let figures = self.open.get(path).map(Figures::read);
+            if let Some(Ok(figures)) = figures {
+                sum = sum.plus(figures);
+            }
+        }
+        sum
+    }
+}
+
 /// Draws the line each second until `nap` ends it with an error, which is returned once the line is
 /// wiped. `columns` is the width of the terminal.
 pub fn draw_loop(
-    ledger_path: &Path,
+    ledgers: &[PathBuf],
     nap: &dyn Fn(Duration) -> Result<()>,
     columns: &dyn Fn() -> usize,
 ) -> Result<()> {
-    let ledger = Ledger::open_read_only(ledger_path)?;
+    let mut open = Ledgers::default();
     let mut tracker = Tracker::default();
     let result = loop {
-        let figures = match Figures::read(&ledger) {
-            Ok(figures) => tracker.add(clock::epoch_ms(), figures),
-            Err(error) => break Err(error),
-        };
+        let figures = tracker.add(clock::epoch_ms(), open.read(ledgers));
         // The last column stays free: a full line makes some terminals wrap.
         draw(&format!(
             "\r{}\x1b[K",

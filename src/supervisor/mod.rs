@@ -9,6 +9,6 @@ mod role;
 mod run;
 
 pub use leaf::{Leaf, spawn};
-pub use report::Report;
+pub use report::{ClassLoad, Report};
 pub use role::Role;
 pub use run::{End, Event, Host, Machine, Order, run};

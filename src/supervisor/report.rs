@@ -52,6 +52,18 @@ pub enum Report {
     },
     /// Post-data: something has to be copied again first.
     Redo,
+    /// A worker that shares its place with other databases: ends though its stage is not over.
+    Yielded {
+        /// There was nothing to do for it.
+        idle: bool,
+    },
+    /// Lookout: what there is to do in one database.
+    Load {
+        /// Its place in the list of databases.
+        part: u32,
+        /// What there is for each class of workers, in the order that both sides know.
+        classes: Vec<ClassLoad>,
+    },
     /// Prove: all that could be put back is; the run has nothing more to put in order.
     PutBack {
         /// Keys that had been removed.
@@ -81,6 +93,17 @@ pub enum Report {
         /// Why.
         error: Error,
     },
+}
+
+/// What there is to do for one class of workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ClassLoad {
+    /// Ranks of the first units that are ready, highest first.
+    pub ready: Vec<i64>,
+    /// Units that are being worked on.
+    pub running: u32,
+    /// Nothing is ready or in progress, nor can anything become so.
+    pub is_over: bool,
 }
 
 impl Report {
@@ -139,6 +162,9 @@ fn shortened(error: &Error) -> Error {
     if error.is_snapshot_lost() {
         short = short.snapshot_lost();
     }
+    if error.is_waited_out() {
+        short = short.waited_out();
+    }
     short
 }
 
@@ -150,12 +176,12 @@ mod tests {
     fn reports_survive_the_pipe_and_long_errors_are_cut() {
         let long = Error::internal("é".repeat(10_000)).detail("\"".repeat(9_000));
         let line = Report::Failed {
-            error: long.transient().snapshot_lost(),
+            error: long.transient().snapshot_lost().waited_out(),
         }
         .line();
         assert!(line.len() < REPORT_LINE_MAX, "{}", line.len());
         assert!(matches!(Report::parse(&line), Ok(Report::Failed { error })
-                if error.is_transient() && error.is_snapshot_lost()));
+                if error.is_transient() && error.is_snapshot_lost() && error.is_waited_out()));
         let line = Report::Snapshot {
             id: "1-2-3".to_owned(),
         }

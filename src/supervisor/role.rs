@@ -37,6 +37,8 @@ pub enum Role {
     PostData,
     /// Takes the last looks of a command that ends before post-data.
     Finish,
+    /// Looks for work in the ledgers of several databases.
+    Lookout,
     /// Draws the progress line.
     Progress,
     /// Holds the lock of a copy of rows, removes keys, switches triggers off.
@@ -77,6 +79,7 @@ impl Role {
             Self::Extension => "copy extensions",
             Self::PostData => "restore post-data",
             Self::Finish => "finish",
+            Self::Lookout => "look for work",
             Self::Progress => "progress",
             Self::Guard => "guard",
             Self::Restore => "restore constraints",
@@ -108,6 +111,7 @@ impl Role {
             Self::Extension => "extension",
             Self::PostData => "post-data",
             Self::Finish => "finish",
+            Self::Lookout => "lookout",
             Self::Progress => "progress",
             Self::Guard => "guard",
             Self::Restore => "restore",

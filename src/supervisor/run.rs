@@ -58,6 +58,15 @@ pub enum Order {
     },
     /// End the leaves of a role: their work is over.
     Dismiss(Role),
+    /// End one leaf.
+    DismissOne(Role, u32),
+    /// A part of the run that has work and leaves of its own has come to its end: the host writes it down.
+    Settle {
+        /// Which, as the machine and its host number them.
+        part: u32,
+        /// Nothing of it failed.
+        good: bool,
+    },
     /// Stop everything.
     StopAll,
     /// Log a line for operators.
@@ -79,7 +88,11 @@ pub trait Host {
     /// Starts a leaf.
     fn spawn(&mut self, role: Role, number: u32, successor: bool) -> Result<Child>;
     /// Sees every report before the machine does, to keep the facts that later leaves get.
-    fn note(&mut self, role: Role, report: &Report) -> Result<()>;
+    fn note(&mut self, role: Role, number: u32, report: &Report) -> Result<()>;
+    /// A part of the run has ended, and all its leaves.
+    fn settle(&mut self, _part: u32, _good: bool) -> Result<()> {
+        Ok(())
+    }
     /// A stop has begun: whatever workers wait on goes away.
     fn stopping(&mut self);
 }
@@ -187,7 +200,7 @@ impl Loop<'_> {
                 logging::report_error(error, false);
             }
             if let Event::Report(role, _, report) = &event
-                && let Err(error) = self.host.note(*role, report)
+                && let Err(error) = self.host.note(*role, number, report)
             {
                 self.fail(error);
             }
@@ -228,7 +241,15 @@ impl Loop<'_> {
                 Order::Say(line) => log::info!("{line}"),
                 Order::Alarm(line) => log::error!("{line}"),
                 Order::StopAll => self.begin_stop(),
-                Order::Dismiss(role) => self.dismiss(role),
+                Order::Dismiss(role) => self.dismiss(|running| running.role == role),
+                Order::DismissOne(role, number) => {
+                    self.dismiss(|running| (running.role, running.number) == (role, number));
+                }
+                Order::Settle { part, good } => {
+                    if let Err(error) = self.host.settle(part, good) {
+                        self.fail(error);
+                    }
+                }
                 Order::Spawn { .. } if self.stop.is_some() => {}
                 Order::Spawn {
                     role,
@@ -248,12 +269,8 @@ impl Loop<'_> {
         }
     }
 
-    fn dismiss(&mut self, role: Role) {
-        for running in self
-            .running
-            .iter_mut()
-            .filter(|running| running.role == role)
-        {
+    fn dismiss(&mut self, is_meant: impl Fn(&Running) -> bool) {
+        for running in self.running.iter_mut().filter(|running| is_meant(running)) {
             running.dismissed = true;
             running.child.signal(Signal::SIGTERM);
         }

@@ -12,6 +12,11 @@ use crate::worker::{self, Means, Worker};
 use crate::{notice, sql};
 use std::time::Instant;
 
+/// What a vacuum worker does, and what makes such work.
+pub const KINDS: (&[Kind], &[Kind]) = (
+    &[Kind::Vacuum],
+    &[Kind::Truncate, Kind::Copy, Kind::Index, Kind::Constraint],
+);
 /// Most small tables in one statement.
 const GROUP_MAX: u32 = 20;
 
@@ -26,8 +31,7 @@ pub enum Care {
 
 /// Runs a vacuum worker until its stage is over. Blocks.
 pub fn run(leaf: &mut Leaf<'_>, means: &Means, care: Care) -> Result<()> {
-    const UPSTREAM: &[Kind] = &[Kind::Truncate, Kind::Copy, Kind::Index, Kind::Constraint];
-    let mut worker = Worker::start(leaf, means, &[Kind::Vacuum], UPSTREAM)?;
+    let mut worker = Worker::start(leaf, means, KINDS.0, KINDS.1)?;
     let mut target: Option<(PgSession, Registration)> = None;
     while let Some(unit) = worker.next_unit()? {
         let group = worker.group(unit, GROUP_MAX)?;

@@ -94,6 +94,8 @@ pub struct Means {
     pub encoding: String,
     /// The first unit that is given up ends the run.
     pub fail_fast: bool,
+    /// The place of this worker is one of a number that several databases share.
+    pub shared: bool,
     /// Bells.
     pub bells: Bells,
 }

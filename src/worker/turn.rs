@@ -19,6 +19,10 @@ const LEDGER_LOOK: Duration = Duration::from_millis(400);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Claims of one unit in one run that may fail for passing reasons.
 const TRIES_MAX: u32 = 10;
+/// How long a worker keeps a place that it shares with those of other databases, once it has done something.
+const TURN: Duration = Duration::from_secs(2);
+/// How long it keeps such a place without anything to do.
+const LINGER: Duration = Duration::from_millis(200);
 /// Longest wait before a unit that failed for a passing reason is given back.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -36,6 +40,9 @@ pub struct Worker<'a, 'leaf> {
     pub canceller: Canceller,
     kinds: &'static [Kind],
     upstream: &'static [Kind],
+    since: Instant,
+    /// It has claimed something.
+    has_worked: bool,
 }
 
 impl<'a, 'leaf> Worker<'a, 'leaf> {
@@ -62,6 +69,8 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
             canceller,
             kinds,
             upstream,
+            since: Instant::now(),
+            has_worked: false,
         };
         if is_successor {
             worker.end_own_backends()?;
@@ -75,10 +84,15 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
         Ok(worker)
     }
 
-    /// Claims the next unit, waiting for one to become ready; `None` when the stage is over. Blocks.
+    /// Claims the next unit, waiting for one to become ready; `None` when the stage is over, or when a
+    /// place that is shared goes to another database. Blocks.
     pub fn next_unit(&mut self) -> Result<Option<Unit>> {
+        let idle_since = Instant::now();
         loop {
             self.leaf.check()?;
+            if self.means.shared && self.has_worked && self.since.elapsed() >= TURN {
+                return self.yield_place(false);
+            }
             let claimed = unit::claim(
                 &mut self.ledger,
                 self.means.run,
@@ -86,6 +100,7 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
                 self.kinds,
             )?;
             if claimed.is_some() {
+                self.has_worked = true;
                 return Ok(claimed);
             }
             if unit::stage_is_over(&self.ledger, self.kinds, self.upstream)? {
@@ -93,8 +108,17 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
                 self.means.bells.ring_all();
                 return Ok(None);
             }
+            if self.means.shared && idle_since.elapsed() >= LINGER {
+                return self.yield_place(true);
+            }
             self.wait()?;
         }
+    }
+
+    /// Ends this worker, though not its stage: the supervisor starts one where the largest work is.
+    fn yield_place(&mut self, idle: bool) -> Result<Option<Unit>> {
+        self.leaf.report(&Report::Yielded { idle });
+        Ok(None)
     }
 
     /// Adds more units of small tables to one that has never been tried; `count` at most in all.
@@ -118,7 +142,12 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
     fn wait(&mut self) -> Result<()> {
         let bell = self.kinds.first().map(|kind| self.means.bells.of(*kind));
         let since = Instant::now();
-        while since.elapsed() < LEDGER_LOOK {
+        let limit = if self.means.shared {
+            LINGER
+        } else {
+            LEDGER_LOOK
+        };
+        while since.elapsed() < limit {
             if let Some(bell) = bell
                 && bell.take()?.is_some()
             {
@@ -248,11 +277,12 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
     }
 }
 
-/// Errors that no other unit can escape: the ledger, the snapshot, a stop.
+/// Errors that no other unit can escape: the ledger, the snapshot, a stop, a server that does not come back.
 fn is_ours(error: &Error) -> bool {
     use crate::error::Kind as ErrorKind;
     matches!(
         error.kind(),
         ErrorKind::BadState | ErrorKind::Stopped(_) | ErrorKind::BadArgs
     ) || error.is_snapshot_lost()
+        || error.is_waited_out()
 }

@@ -111,21 +111,54 @@ pub fn claim_small_tables(
 /// One statement looks at all of them: between two looks, a unit of the second kind may end and make
 /// one of the first kind ready, which nobody would take any more.
 pub fn stage_is_over(ledger: &Ledger, kinds: &[Kind], upstream: &[Kind]) -> Result<bool> {
-    let names: Vec<String> = kinds
-        .iter()
-        .chain(upstream)
-        .map(|kind| format!("'{}'", kind.name()))
-        .collect();
     let sql = format!(
         "select not exists (select 1 from unit
                              where kind in ({}) and state in ('todo', 'running'))",
-        names.join(", ")
+        names_of(&[kinds, upstream].concat())
     );
     ledger
         .connection()
         .prepare_cached(&sql)
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .map_err(|error| sqlite_error("read", &error))
+}
+
+/// Ranks of the units of these kinds that are ready, highest first; `count` at most.
+pub fn ready_ranks(ledger: &Ledger, kinds: &[Kind], count: usize) -> Result<Vec<i64>> {
+    let sql = format!(
+        "select rank from unit where kind in ({}) and state = 'todo' order by rank desc limit ?1",
+        names_of(kinds)
+    );
+    ledger
+        .connection()
+        .prepare_cached(&sql)
+        .and_then(|mut statement| {
+            statement
+                .query_map([i64::try_from(count).unwrap_or(i64::MAX)], |row| row.get(0))?
+                .collect()
+        })
+        .map_err(|error| sqlite_error("read", &error))
+}
+
+/// How many units of these kinds are being worked on.
+pub fn running_count(ledger: &Ledger, kinds: &[Kind]) -> Result<u32> {
+    let sql = format!(
+        "select count(*) from unit where kind in ({}) and state = 'running'",
+        names_of(kinds)
+    );
+    ledger
+        .connection()
+        .prepare_cached(&sql)
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(|error| sqlite_error("read", &error))
+}
+
+fn names_of(kinds: &[Kind]) -> String {
+    let names: Vec<String> = kinds
+        .iter()
+        .map(|kind| format!("'{}'", kind.name()))
+        .collect();
+    names.join(", ")
 }
 
 /// Takes back what a dead worker of this run had claimed, once its backends are gone; a unit that

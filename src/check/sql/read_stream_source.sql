@@ -3,7 +3,8 @@
 -- Result (one row): wal_level text not null, free_slots int8 not null, free_senders int8 not null,
 --   may_replicate bool not null, may_publish bool not null (in this database), slot_exists bool not null,
 --   plugins text (output_plugin_libraries; null: any, or not for this role to see), slot_keep text (max_slot_wal_keep_size; null: before 13),
---   sender_timeout_ms int4 not null
+--   sender_timeout_ms int4 not null, slot_idle text (idle_replication_slot_timeout; null: before 18), decoding_kilobytes int8
+--   (logical_decoding_work_mem; null: before 13), standby_feedback bool not null
 -- Versions: 10 and newer.
 select pg_catalog.current_setting('wal_level') as wal_level,
        pg_catalog.current_setting('max_replication_slots')::int8
@@ -19,6 +20,10 @@ select pg_catalog.current_setting('wal_level') as wal_level,
        (select s.setting from pg_catalog.pg_settings s where s.name = 'output_plugin_libraries') as plugins,
        pg_catalog.current_setting('max_slot_wal_keep_size', true) as slot_keep,
        (select s.setting::int4 from pg_catalog.pg_settings s where s.name = 'wal_sender_timeout')
-         as sender_timeout_ms
+         as sender_timeout_ms,
+       pg_catalog.current_setting('idle_replication_slot_timeout', true) as slot_idle,
+       (select s.setting::int8 from pg_catalog.pg_settings s where s.name = 'logical_decoding_work_mem')
+         as decoding_kilobytes,
+       pg_catalog.current_setting('hot_standby_feedback')::bool as standby_feedback
   from pg_catalog.pg_roles r
  where r.rolname = current_user

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 /// What decodes when nothing says otherwise, and the slot that keeps it.
 const PLUGIN_DEFAULT: &str = "pgoutput";
 const SLOT_DEFAULT: &str = "pgcopydb";
+const ORIGIN_DEFAULT: &str = "pgcopydb";
 
 /// Resolves the settings of a check. Errors are of kind `BadArgs`.
 pub(in crate::cli) fn check(
@@ -74,6 +75,7 @@ pub(in crate::cli) fn check(
             .slot_name
             .clone()
             .unwrap_or_else(|| SLOT_DEFAULT.to_owned()),
+        origin: ORIGIN_DEFAULT.to_owned(),
         allow_no_identity: args.allow_no_identity,
     });
     Ok((resolved, follow))

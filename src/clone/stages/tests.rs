@@ -337,3 +337,20 @@ fn each_command_starts_the_processes_that_it_needs_and_no_others() {
         assert_eq!(course(goal), expected, "{goal:?}");
     }
 }
+
+#[test]
+fn a_server_that_does_not_come_back_ends_the_run_at_the_first_word_of_it() {
+    let gone = || End::Failed(Error::new(Kind::Target, "refused").transient().waited_out());
+    let mut stages = Stages::new(choices());
+    to_data(&mut stages, planned(5, 1));
+    let orders = stages.on(Event::Ended(Role::Copy, 1, gone()));
+    assert_eq!(orders, [Order::StopAll]);
+    // Nor does a process wait anew that has no units.
+    let mut stages = Stages::new(choices());
+    stages.on(Event::Start);
+    stages.on(Event::Ended(Role::Prepare, 1, End::Done));
+    let id = "1-1".to_owned();
+    stages.on(Event::Report(Role::Snapshot, 1, Report::Snapshot { id }));
+    let orders = stages.on(Event::Ended(Role::Fetch, 1, gone()));
+    assert_eq!(orders, [Order::StopAll]);
+}

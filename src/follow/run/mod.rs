@@ -86,7 +86,7 @@ impl Host for FollowHost {
         spawn(&self.settings, rest, (role, number, successor))
     }
 
-    fn note(&mut self, role: Role, report: &Report) -> Result<()> {
+    fn note(&mut self, role: Role, _number: u32, report: &Report) -> Result<()> {
         if role == Role::Receive && matches!(report, Report::Reached { .. }) {
             self.received = true;
         }
