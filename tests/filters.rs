@@ -487,3 +487,35 @@ fn foreign_tables_that_are_left_out_are_no_warning() {
     let file = work.file("filters.ini", "[exclude-table]\npublic.f\n");
     assert!(!check(&["--filters", &file]).contains("foreign tables"));
 }
+
+#[test]
+fn what_filters_leave_out_is_kept_as_statements_that_can_be_run_by_hand() {
+    let pair = Pair::with(
+        "create table a (id integer primary key, t text); comment on table a is 'it''s a'; create index on a (t);
+         create view of_a as select id from a; create table b (id integer)",
+    );
+    let work = WorkDir::new();
+    let file = work.file("filters.ini", "[exclude-table]\npublic.a\n");
+    pair.clone(&work, &["--filters", &file])
+        .exits(0)
+        .says(&["not-restored.sql"]);
+    let kept = work.path().join("schema/not-restored.sql");
+    let text = std::fs::read_to_string(&kept).expect("the file");
+    for words in [
+        "-- TABLE public a postgres: left out by filters",
+        "-- VIEW public of_a postgres: cannot stand without TABLE public a",
+        "-- COMMENT public TABLE a postgres: belongs to TABLE public a",
+    ] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    pair.to.psql_file(&pair.db, &kept);
+    assert_eq!(pair.in_target("select count(*) from of_a"), "0");
+    assert_eq!(
+        pair.in_target("select count(*) from pg_index where indrelid = 'a'::regclass"),
+        "2"
+    );
+    // Nothing missing, no file.
+    let (pair, work) = (Pair::with("create table t (i integer)"), WorkDir::new());
+    pair.clone(&work, &[]).exits(0);
+    assert!(!work.path().join("schema/not-restored.sql").exists());
+}

@@ -136,3 +136,23 @@ fn a_restore_whose_client_was_killed_is_ended_before_the_next_one() {
     again.wait().exits(0);
     pair.assert_equal();
 }
+
+#[test]
+fn what_post_data_could_not_restore_is_kept_and_comes_with_the_resume() {
+    let (pair, work) = (
+        Pair::with("create table t (id integer primary key); create publication taken for table t"),
+        WorkDir::new(),
+    );
+    pair.in_target("create publication taken");
+    pair.clone(&work, &[])
+        .exits(7)
+        .says(&["not-restored.sql", "already exists"]);
+    let kept = work.path().join("schema/not-restored.sql");
+    let text = std::fs::read_to_string(&kept).expect("the file");
+    assert!(text.contains("CREATE PUBLICATION taken"), "{text}");
+    pair.in_target("drop publication taken");
+    pair.clone(&work, &["--resume", "--not-consistent"])
+        .exits(0);
+    assert!(!kept.exists());
+    pair.assert_equal();
+}

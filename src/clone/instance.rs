@@ -24,6 +24,7 @@ use crate::logging;
 use crate::pg::{Profile, Token, quote};
 use crate::queue::Bell;
 use crate::supervisor::{self, End, Event, Host, Leaf, Machine, Order, Report, Role};
+use crate::sys::clock;
 use crate::sys::reap::Child;
 use crate::units::{Side, pretty_bytes};
 use crate::workdir::{Claim, Intent, Layout};
@@ -215,6 +216,7 @@ fn side_by_side(
     let mut members = Members {
         all: Vec::new(),
         draw,
+        since: clock::epoch_ms(),
     };
     for (database, past) in unfinished {
         let member = member(input, requirements, draw, (database, past))

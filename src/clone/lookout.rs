@@ -10,7 +10,6 @@ use crate::catalog::unit::{self, Kind};
 use crate::catalog::{LastRun, Ledger, sqlite_error};
 use crate::error::Result;
 use crate::supervisor::{ClassLoad, Leaf, Report, Role};
-use crate::sys::clock;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -31,9 +30,9 @@ struct Sight {
     is_over: bool,
 }
 
-/// Reports what there is to do until it is dismissed. `ledgers` stand in the order of the databases.
-pub(super) fn run(leaf: &mut Leaf<'_>, ledgers: &[PathBuf]) -> Result<()> {
-    let since = clock::epoch_ms();
+/// Reports what there is to do until it is dismissed. `ledgers` stand in the order of the databases; runs that
+/// began before `since` are none of ours.
+pub(super) fn run(leaf: &mut Leaf<'_>, ledgers: &[PathBuf], since: i64) -> Result<()> {
     let mut sights: Vec<Sight> = ledgers
         .iter()
         .map(|path| Sight {

@@ -12,6 +12,7 @@ use crate::catalog::Run;
 use crate::error::{Error, Kind, Result};
 use crate::supervisor::{self, Host, Report, Role};
 use crate::sys::reap::Child;
+use crate::sys::signal;
 use crate::workdir::{Claim, Remains};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -66,6 +67,8 @@ impl Member {
 pub(super) struct Members {
     pub(super) all: Vec<Member>,
     pub(super) draw: DrawProgress,
+    /// Before any of them began, epoch milliseconds: runs from then on are ours.
+    pub(super) since: i64,
 }
 
 impl Members {
@@ -97,10 +100,10 @@ impl Members {
 
 impl Host for Members {
     fn spawn(&mut self, role: Role, number: u32, successor: bool) -> Result<Child> {
-        let (ledgers, draw) = (self.ledgers(), self.draw);
+        let (ledgers, draw, since) = (self.ledgers(), self.draw, self.since);
         match role {
             Role::Lookout => supervisor::spawn(role, number, successor, move |leaf| {
-                lookout::run(leaf, &ledgers)
+                lookout::run(leaf, &ledgers, since)
             }),
             Role::Progress => supervisor::spawn(role, number, successor, move |leaf| {
                 draw(&ledgers, &|limit| leaf.nap(limit))
@@ -126,10 +129,10 @@ impl Host for Members {
 
     fn settle(&mut self, part: u32, good: bool) -> Result<()> {
         // The error itself is told by the machine.
-        let result = if good {
-            Ok(())
-        } else {
-            Err(Error::new(Kind::Internal, "it failed"))
+        let result = match signal::first() {
+            _ if good => Ok(()),
+            Some(signal) => Err(Error::new(Kind::Stopped(signal), "it was stopped")),
+            None => Err(Error::internal("it failed")),
         };
         self.member((part + 1) * STRIDE)?.settle(&result)
     }

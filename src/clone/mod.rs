@@ -20,6 +20,7 @@ mod goal;
 mod hold;
 mod host;
 mod instance;
+mod left_behind;
 mod lookout;
 mod members;
 mod newcomers;

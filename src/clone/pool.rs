@@ -367,7 +367,10 @@ impl Pool {
         }];
         if let Some(error) = failure {
             let ends_all = self.fail_fast || ends_all(&error);
-            orders.extend(error.lines().into_iter().map(Order::Alarm));
+            // Who was stopped need not say so.
+            if !matches!(error.kind(), Kind::Stopped(_)) {
+                orders.extend(error.lines().into_iter().map(Order::Alarm));
+            }
             self.first.get_or_insert(error);
             if ends_all {
                 self.is_ending = true;
@@ -435,6 +438,14 @@ impl Pool {
             !goes
         });
         let mut orders = Vec::new();
+        // The first failure is told at the end of this database.
+        if let Some((_, End::Failed(error))) = ended.first()
+            && one.machine.failure().is_some()
+        {
+            let title = one.title();
+            let lines = error.lines().into_iter();
+            orders.extend(lines.map(|line| Order::Alarm(format!("{title}: {line}"))));
+        }
         for (number, end) in ended {
             let ordered = self.parts[part].machine.on(Event::Ended(role, number, end));
             orders.extend(self.pass_on(part, ordered));

@@ -7,13 +7,15 @@
 
 use super::archive;
 use super::goal::Part;
+use super::left_behind;
 use super::pre_data::PreDataInput;
 use super::properties;
 use crate::catalog::{Ledger, Run, Sentinel, Step, sqlite_error};
 use crate::dump::list_plan::{
-    LIST_EXISTING, LIST_EXISTING_PUBLICATION_SCHEMAS, kept, narrowed, plan_post_data, print_edits,
+    LIST_EXISTING, LIST_EXISTING_PUBLICATION_SCHEMAS, kept, left_behind, narrowed, plan_post_data,
+    print_edits,
 };
-use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions, SchemaDir, Section};
+use crate::dump::{ArchiveRun, Entry, RestoreMode, RestoreOptions, SchemaDir, Section};
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::{PgSession, Profile, Token};
 use crate::schema::preflight::list_roles;
@@ -151,6 +153,7 @@ fn restore(
         dir: &dir,
         stop: &stopping,
     };
+    let place = (&archive_run, &input.means.layout);
     let entries = archive_run.list()?;
     let mut facts = archive::list_facts(
         ledger,
@@ -194,7 +197,7 @@ fn restore(
                 mode,
                 flags: flags.clone(),
             };
-            archive_run.restore(&list, &options)?;
+            left_behind::restore(place, (&list, &options), &entries)?;
         }
     }
     // Our own DDL comes before event triggers that may forbid it, on a resumed run, too.
@@ -204,10 +207,16 @@ fn restore(
         dir.write(&dir.last_list(), &print_edits(&plan.last))?;
         let options = RestoreOptions {
             mode: RestoreMode::SingleTransaction,
-            flags,
+            flags: flags.clone(),
         };
-        archive_run.restore(&dir.last_list(), &options)?;
+        left_behind::restore(place, (&dir.last_list(), &options), &entries)?;
     }
+    facts.foreign_extensions = target::list_foreign_extensions(&mut target.client)?;
+    let left: Vec<(&Entry, String)> = left_behind(&entries, &facts)
+        .into_iter()
+        .map(|(entry, reason)| (entry, left_behind::words(reason, &entries)))
+        .collect();
+    left_behind::write(place, &flags, &left)?;
     ledger.write(|tx| run.mark(tx, "post-data-restored", ""))
 }
 

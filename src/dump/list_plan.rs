@@ -249,6 +249,28 @@ pub fn plan_post_data<'a>(entries: &'a [Entry], facts: &Facts) -> PostDataPlan<'
     }
 }
 
+/// Entries that the target does not get, as the user leaves them out or as they cannot stand without what is left
+/// out, in the order of the archive.
+pub fn left_behind<'a>(entries: &'a [Entry], facts: &Facts) -> Vec<(&'a Entry, Reason)> {
+    let reasons = decide(entries, facts);
+    let is_left = |reason: Reason| {
+        use Reason::{Collation, Extension, ExtensionComment, Filtered, Needs};
+        matches!(
+            reason,
+            Filtered | Needs(_) | Extension | ExtensionComment | Collation
+        )
+    };
+    let of = |entry: &'a Entry| {
+        let reason = *reasons.get(&entry.dump_id)?;
+        let root = match reason {
+            Reason::Attached(id) => *reasons.get(&id)?,
+            other => other,
+        };
+        (entry.section.is_some() && is_left(root)).then_some((entry, reason))
+    };
+    entries.iter().filter_map(of).collect()
+}
+
 fn edits_of<'a>(
     entries: &'a [Entry],
     reasons: &BTreeMap<i32, Reason>,
