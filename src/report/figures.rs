@@ -42,6 +42,7 @@ pub struct Figures {
 
 impl Figures {
     /// Both together.
+    #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
             tables_done: self.tables_done + other.tables_done,

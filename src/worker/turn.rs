@@ -91,7 +91,8 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
         loop {
             self.leaf.check()?;
             if self.means.shared && self.has_worked && self.since.elapsed() >= TURN {
-                return self.yield_place(false);
+                self.yield_place(false);
+                return Ok(None);
             }
             let claimed = unit::claim(
                 &mut self.ledger,
@@ -109,16 +110,16 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
                 return Ok(None);
             }
             if self.means.shared && idle_since.elapsed() >= LINGER {
-                return self.yield_place(true);
+                self.yield_place(true);
+                return Ok(None);
             }
             self.wait()?;
         }
     }
 
     /// Ends this worker, though not its stage: the supervisor starts one where the largest work is.
-    fn yield_place(&mut self, idle: bool) -> Result<Option<Unit>> {
+    fn yield_place(&mut self, idle: bool) {
         self.leaf.report(&Report::Yielded { idle });
-        Ok(None)
     }
 
     /// Adds more units of small tables to one that has never been tried; `count` at most in all.
