@@ -31,11 +31,11 @@ pub(super) fn restore(
         let of_entry = failed.iter().find(|one| one.dump_id == entry.dump_id);
         of_entry.map(|one| one.error.clone())
     };
-    let lost: Vec<(&Entry, String)> = entries
+    let missing: Vec<(&Entry, String)> = entries
         .iter()
         .filter_map(|entry| Some((entry, why(entry)?)))
         .collect();
-    write((archive, layout), &options.flags, &lost)?;
+    write((archive, layout), &options.flags, &missing)?;
     let path = layout.not_restored();
     let advice = error.hint_text().map(|hint| format!("{hint} "));
     Err(error.hint(format!(
