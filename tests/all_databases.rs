@@ -178,6 +178,10 @@ fn killed_in_the_middle_it_goes_on_where_it_stopped() {
 }
 
 /// When each table of each database was copied: database, bytes, begin, end.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test looks into ledgers from outside"
+)]
 fn copies(work: &WorkDir) -> Vec<(String, i64, i64, i64)> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(work.path().join("db")).unwrap() {
