@@ -47,7 +47,13 @@ pub(super) fn handle_keys(
         triggers: &triggers,
         below: &below,
     };
-    let Decision { mode, why, faults } = mode::decide(&facts);
+    let Decision {
+        mode,
+        why,
+        faults,
+        would_keep,
+    } = mode::decide(&facts);
+    drawn.keys_to_keep = if would_keep { faults.len() } else { 0 };
     findings.faults.extend(faults);
     drawn.mode = mode;
     drawn.plan.why = why;

@@ -104,7 +104,12 @@ pub(super) fn refuse_faults(drawn: &Drawn) -> Result<()> {
                 count => format!("{count} obstacles"),
             }
         ))
-        .hint("Mend them, or leave tables out with --exclude; nothing was changed.")),
+        .hint(if count == drawn.keys_to_keep {
+            "Mend them, leave tables out with --exclude, or take --constraints keep, with which keys stay and check \
+             each row; nothing was changed."
+        } else {
+            "Mend them, or leave tables out with --exclude; nothing was changed."
+        })),
     }
 }
 
