@@ -74,36 +74,41 @@ fn the_last_commit_and_the_sequences_are_on_the_target_with_each_plugin() {
 
 #[test]
 fn dl_38_a_prepared_transaction_is_refused_and_a_running_one_is_waited_for() {
-    let follow = ready("pgoutput", SCHEMA, &[]).unwrap();
-    let receive = receiver(&follow);
-    follow
-        .pair
-        .in_source("begin; insert into t (v) values ('prepared'); prepare transaction 'two'");
-    cutover(&follow, &[])
-        .wait()
-        .exits(3)
-        .says(&["prepared transaction \"two\"", "COMMIT PREPARED"]);
-    assert_eq!(follow.sentinel("--endpos"), "0/0");
-    follow.pair.in_source("commit prepared 'two'");
-    let (cluster, db) = (follow.pair.from, follow.pair.db.clone());
-    let writer = std::thread::spawn(move || {
-        cluster.sql(
+    for plugin in PLUGINS {
+        let Some(follow) = ready(plugin, SCHEMA, &[]) else {
+            continue;
+        };
+        let receive = receiver(&follow);
+        follow
+            .pair
+            .in_source("begin; insert into t (v) values ('prepared'); prepare transaction 'two'");
+        cutover(&follow, &[])
+            .wait()
+            .exits(3)
+            .says(&["prepared transaction \"two\"", "COMMIT PREPARED"]);
+        assert_eq!(follow.sentinel("--endpos"), "0/0");
+        follow.pair.in_source("commit prepared 'two'");
+        let (cluster, db) = (follow.pair.from, follow.pair.db.clone());
+        let writer = std::thread::spawn(move || {
+            cluster.sql(
             &db,
             "set application_name to 'writer'; begin; insert into t (v) values ('running'); select pg_sleep(3); commit",
         )
-    });
-    let has_written = "select count(*) = 1 from pg_stat_activity where application_name = 'writer' and backend_xid is not null";
-    assert!(cluster.wait_until(&follow.pair.db, has_written, PATIENCE));
-    let cutover = cutover(&follow, &[]);
-    receive.wait().exits(0);
-    writer.join().unwrap();
-    catchup(&follow, &[]).exits(0);
-    cutover.wait().exits(0).says(&[
-        "1 transactions were waited for",
-        "Cutover is complete",
-        "stream cleanup",
-    ]);
-    assert_same_rows(&follow.pair);
+        });
+        let has_written = "select count(*) = 1 from pg_stat_activity where application_name = 'writer' and backend_xid is not null";
+        assert!(cluster.wait_until(&follow.pair.db, has_written, PATIENCE));
+        let last = cutover(&follow, &[]);
+        receive.wait().exits(0);
+        writer.join().unwrap();
+        catchup(&follow, &[]).exits(0);
+        last.wait().exits(0).says(&[
+            "1 transactions were waited for",
+            "Cutover is complete",
+            "stream cleanup",
+        ]);
+        assert_same_rows(&follow.pair);
+        follow.cleanup(&[]).exits(0);
+    }
 }
 
 #[test]

@@ -145,6 +145,22 @@ fn dl_06_26_rows_without_a_key_are_found_by_columns_without_an_equal_sign_and_by
 }
 
 #[test]
+fn dl_51_a_composite_value_of_nulls_is_not_taken_for_a_null() {
+    with_each(
+        "create type two as (a int, b text); create table c (id int, v two); alter table c replica identity full",
+        |follow| {
+            follow.pair.in_source(
+                "insert into c values (1, '(,)'), (1, null), (2, null), (2, '(,)'), (3, '(,)'), (3, null);
+                 delete from c where id = 1 and v is not distinct from null;
+                 delete from c where id = 2 and v is distinct from null;
+                 update c set id = 4 where id = 3 and v is not distinct from null",
+            );
+            bring_over(follow);
+        },
+    );
+}
+
+#[test]
 fn dl_12_a_follow_that_dies_while_it_drains_is_resumed_and_drained() {
     with_each("create table t (id int primary key, v text)", |follow| {
         let mut source = connect(&follow.pair.source());
@@ -340,66 +356,58 @@ fn dl_62_a_slot_that_the_source_cannot_decode_is_given_up_and_not_tried_for_ever
 
 #[test]
 fn dl_46_when_a_commit_fails_nothing_behind_it_is_committed() {
-    let Some(follow) = ready(
-        PLUGINS[0],
-        "create table t (id int primary key, v text)",
-        &[],
-    ) else {
-        return;
-    };
-    follow.pair.in_target(
+    with_each("create table t (id int primary key, v text)", |follow| {
+        follow.pair.in_target(
         "create function no() returns trigger language plpgsql as 'begin raise exception ''not this one''; end';
          create constraint trigger late after insert on t deferrable initially deferred
             for each row when (new.v = 'bad') execute function no();
          alter table t enable always trigger late",
     );
-    let mut source = connect(&follow.pair.source());
-    for id in 1..60 {
-        let v = if id == 30 { "bad" } else { "good" };
-        let sql = format!("insert into t values ({id}, '{v}')");
-        source.batch_execute(&sql).unwrap();
-    }
-    follow.receive_all();
-    let out = catchup(&follow, &[]);
-    assert_ne!(out.code, 0);
-    out.says(&["not this one"]);
-    assert_eq!(
-        follow.pair.in_target("select count(*), max(id) from t"),
-        "29|29"
-    );
-    follow.pair.in_target("drop trigger late on t");
-    catchup(&follow, &[]).exits(0);
-    assert_same_rows(&follow.pair);
-    follow.cleanup(&[]).exits(0);
+        let mut source = connect(&follow.pair.source());
+        for id in 1..60 {
+            let v = if id == 30 { "bad" } else { "good" };
+            let sql = format!("insert into t values ({id}, '{v}')");
+            source.batch_execute(&sql).unwrap();
+        }
+        follow.receive_all();
+        let out = catchup(follow, &[]);
+        assert_ne!(out.code, 0);
+        out.says(&["not this one"]);
+        assert_eq!(
+            follow.pair.in_target("select count(*), max(id) from t"),
+            "29|29"
+        );
+        follow.pair.in_target("drop trigger late on t");
+        catchup(follow, &[]).exits(0);
+        assert_same_rows(&follow.pair);
+    });
 }
 
 #[test]
 fn dl_50_a_target_from_before_the_files_that_are_gone_is_refused() {
-    let Some(follow) = ready(PLUGINS[0], "create table t (id int primary key)", &[]) else {
-        return;
-    };
-    let begin = follow.sentinel("--startpos");
-    follow
-        .pair
-        .in_source("insert into t values (1); select pg_switch_wal()");
-    follow
-        .pair
-        .in_source("insert into t values (2); select pg_switch_wal()");
-    follow.pair.in_source("insert into t values (3)");
-    follow.receive_all();
-    catchup(&follow, &[]).exits(0);
-    follow.command(&["prune"], &[]).exits(0).says(&["Removed"]);
-    follow.pair.in_target(&format!(
-        "select pg_replication_origin_drop('{0}'); select pg_replication_origin_create('{0}');
+    with_each("create table t (id int primary key)", |follow| {
+        let begin = follow.sentinel("--startpos");
+        follow
+            .pair
+            .in_source("insert into t values (1); select pg_switch_wal()");
+        follow
+            .pair
+            .in_source("insert into t values (2); select pg_switch_wal()");
+        follow.pair.in_source("insert into t values (3)");
+        follow.receive_all();
+        catchup(follow, &[]).exits(0);
+        follow.command(&["prune"], &[]).exits(0).says(&["Removed"]);
+        follow.pair.in_target(&format!(
+            "select pg_replication_origin_drop('{0}'); select pg_replication_origin_create('{0}');
          select pg_replication_origin_advance('{0}', '{begin}')",
-        follow.slot
-    ));
-    follow.pair.in_source("insert into t values (4)");
-    follow.receive_all();
-    catchup(&follow, &[])
-        .exits(3)
-        .says(&["files of applied changes were removed"]);
-    follow.cleanup(&[]).exits(0);
+            follow.slot
+        ));
+        follow.pair.in_source("insert into t values (4)");
+        follow.receive_all();
+        catchup(follow, &[])
+            .exits(3)
+            .says(&["files of applied changes were removed"]);
+    });
 }
 
 #[test]
@@ -445,53 +453,51 @@ fn dl_23_bytes_that_are_of_no_encoding_arrive_as_they_are_or_are_refused() {
 #[test]
 fn dl_53_a_pipe_takes_nothing_before_what_lies_in_files_and_no_half_line() {
     let schema = "create table t (id int primary key, v text)";
-    let Some(follow) = ready(PLUGINS[1], schema, &[]) else {
-        return;
-    };
-    follow
-        .pair
-        .in_source("insert into t values (1, 'in a file')");
-    follow.receive_all();
-    follow
-        .pair
-        .in_source("insert into t values (2, 'a'); insert into t values (3, 'b')");
-    follow.end_here();
-    let lines = follow.receive(&["--to-stdout"]).exits(0).stdout;
-    let through_pipes = |lines: &str| {
-        let file = follow.work.file("lines.json", lines);
-        let (dir, target) = (follow.work.dir(), follow.pair.target());
-        let program = env!("CARGO_BIN_EXE_pgcopydb");
-        let script = format!(
-            "'{program}' stream transform --dir '{dir}' - - <'{file}' |
+    with_each(schema, |follow| {
+        follow
+            .pair
+            .in_source("insert into t values (1, 'in a file')");
+        follow.receive_all();
+        follow
+            .pair
+            .in_source("insert into t values (2, 'a'); insert into t values (3, 'b')");
+        follow.end_here();
+        let lines = follow.receive(&["--to-stdout"]).exits(0).stdout;
+        let through_pipes = |lines: &str| {
+            let file = follow.work.file("lines.json", lines);
+            let (dir, target) = (follow.work.dir(), follow.pair.target());
+            let program = env!("CARGO_BIN_EXE_pgcopydb");
+            let script = format!(
+                "'{program}' stream transform --dir '{dir}' - - <'{file}' |
              '{program}' stream apply --dir '{dir}' --target '{target}' --resume - 2>&1"
-        );
-        let out = std::process::Command::new("sh")
-            .args(["-c", &script])
-            .output()
-            .unwrap();
-        (
-            out.status.code(),
-            String::from_utf8_lossy(&out.stdout).into_owned(),
-        )
-    };
-    let (code, said) = through_pipes(&lines);
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("stream catchup"), "{said}");
-    assert_eq!(follow.pair.in_target("select count(*) from t"), "0");
-    let first = lines.lines().next().unwrap();
-    assert!(first.contains("\"action\":\"J\""), "{first}");
-    // What lies in files, and then the pipe, which breaks in the middle of the last COMMIT.
-    follow.command(&["sentinel", "set", "endpos"], &["0/0"]);
-    catchup(&follow, &[]);
-    let cut = lines.rfind("\"action\":\"C\"").unwrap();
-    through_pipes(&lines[..cut]);
-    let there = follow
-        .pair
-        .in_target("select string_agg(id::text, ' ' order by id) from t");
-    assert!(["1 2", "1 2 3"].contains(&there.as_str()), "{there}");
-    follow.end_here();
-    follow.receive(&[]).exits(0);
-    catchup(&follow, &[]).exits(0);
-    assert_same_rows(&follow.pair);
-    follow.cleanup(&[]).exits(0);
+            );
+            let out = std::process::Command::new("sh")
+                .args(["-c", &script])
+                .output()
+                .unwrap();
+            (
+                out.status.code(),
+                String::from_utf8_lossy(&out.stdout).into_owned(),
+            )
+        };
+        let (code, said) = through_pipes(&lines);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("stream catchup"), "{said}");
+        assert_eq!(follow.pair.in_target("select count(*) from t"), "0");
+        let first = lines.lines().next().unwrap();
+        assert!(first.contains("\"action\":\"J\""), "{first}");
+        // What lies in files, and then the pipe, which breaks in the middle of the last COMMIT.
+        follow.command(&["sentinel", "set", "endpos"], &["0/0"]);
+        catchup(follow, &[]);
+        let cut = lines.rfind("\"action\":\"C\"").unwrap();
+        through_pipes(&lines[..cut]);
+        let there = follow
+            .pair
+            .in_target("select string_agg(id::text, ' ' order by id) from t");
+        assert!(["1 2", "1 2 3"].contains(&there.as_str()), "{there}");
+        follow.end_here();
+        follow.receive(&[]).exits(0);
+        catchup(follow, &[]).exits(0);
+        assert_same_rows(&follow.pair);
+    });
 }

@@ -331,7 +331,9 @@ impl Fitted {
         for key in &self.keys {
             let column = self.column(key.column)?;
             let Some(parameter) = key.parameter else {
-                let _infallible = write!(out.sql, "{word} {} IS NULL", column.quoted);
+                // Of a composite value whose columns are null, IS NULL is true, too.
+                let name = &column.quoted;
+                let _infallible = write!(out.sql, "{word} {name} IS NOT DISTINCT FROM NULL");
                 word = " AND";
                 continue;
             };
