@@ -259,7 +259,9 @@ fn installation(dir: &Path) -> Option<Tools> {
     if !dump.is_file() || !restore.is_file() || is_wrapper(&dump) {
         return None;
     }
-    let [version, of_restore] = versions_of([dump.as_path(), restore.as_path()])?;
+    let programs = [dump.as_path(), restore.as_path()];
+    // One that was killed is asked again, so that it does not pass for one that is not there.
+    let [version, of_restore] = versions_of(programs).or_else(|| versions_of(programs))?;
     if of_restore != version {
         log::debug!("Tools in \"{}\" are of several versions", dir.display());
         return None;

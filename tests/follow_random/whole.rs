@@ -142,11 +142,19 @@ fn go_on(this: &Run, kind: Kind, load: &mut Load) -> Result<Running, String> {
     if out.code == 0 || is_our_doing(&out) {
         return Ok(begin(this, kind, kind.again));
     }
-    // Killed while the slot was being made: the server goes on with that while transactions are open.
-    let is_being_made = out.stderr.contains("already exists");
-    if out.code != 3 && !is_being_made {
+    if out.code != 3 && !is_being_made(&out) {
         must(&out, "a clone that is resumed")?;
     }
+    Ok(anew(this, kind, load, &out))
+}
+
+/// Killed while the slot was being made: the server goes on with that while transactions are open.
+fn is_being_made(out: &Output) -> bool {
+    out.stderr.contains("already exists")
+}
+
+/// All begins anew after a refusal.
+fn anew(this: &Run, kind: Kind, load: &mut Load, out: &Output) -> Running {
     load.log
         .push(format!("-- refused, and begun anew: {}", out.stderr));
     // Perhaps nothing was written down yet.
@@ -166,7 +174,7 @@ fn go_on(this: &Run, kind: Kind, load: &mut Load) -> Result<Running, String> {
     let (to, db) = (this.follow.pair.to, &this.follow.pair.db);
     to.sql("postgres", &format!("drop database \"{db}\" with (force)"));
     to.create_database(db, "template template0");
-    Ok(begin(this, kind, kind.first))
+    begin(this, kind, kind.first)
 }
 
 /// Whether a run ended because a process of it was killed that nobody can start again.
@@ -265,6 +273,11 @@ fn wait_for_copy(
             return Ok(running);
         }
         let out = running.wait_within(GONE);
+        if is_being_made(&out) {
+            // Refused later than was waited for.
+            running = anew(this, kind, load, &out);
+            continue;
+        }
         if !is_our_doing(&out) {
             must(&out, "the clone")?;
         }
