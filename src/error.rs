@@ -72,6 +72,8 @@ struct Facts {
     transient: bool,
     #[serde(default)]
     waited_out: bool,
+    #[serde(default)]
+    out_of_room: bool,
 }
 
 /// Longest part of a statement that an error shows, in bytes.
@@ -91,6 +93,7 @@ impl Error {
             snapshot_lost: false,
             transient: false,
             waited_out: false,
+            out_of_room: false,
         }))
     }
 
@@ -116,6 +119,29 @@ impl Error {
     /// True when a server was waited for as long as anybody should.
     pub fn is_waited_out(&self) -> bool {
         self.0.waited_out
+    }
+
+    /// Says that a volume or a quota was full, so that the same may succeed once there is room.
+    #[must_use]
+    pub fn out_of_room(mut self) -> Self {
+        self.0.out_of_room = true;
+        self
+    }
+
+    /// The same if that is what the system says.
+    #[must_use]
+    pub fn room_as_of(self, error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                self.out_of_room()
+            }
+            _ => self,
+        }
+    }
+
+    /// True when a volume or a quota was full.
+    pub fn is_out_of_room(&self) -> bool {
+        self.0.out_of_room
     }
 
     /// Says that the snapshot of the run is gone, which no other unit of work can escape.

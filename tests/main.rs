@@ -23,6 +23,7 @@ mod filters_random;
 mod follow_apply;
 mod follow_clone;
 mod follow_filters;
+mod follow_faults;
 mod follow_live;
 mod follow_loss;
 mod follow_ops;

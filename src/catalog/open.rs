@@ -23,11 +23,15 @@ pub struct Ledger {
 
 /// The error for a ledger that SQLite refuses: a full or broken work directory.
 pub fn sqlite_error(what: &str, error: &rusqlite::Error) -> Error {
-    Error::new(
+    let is_full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+    let told = Error::new(
         Kind::BadState,
         format!("could not {what} the ledger of the work directory: {error}"),
     )
-    .hint("Check the space and the permissions of the work directory; --resume goes on after that.")
+    .hint(
+        "Check the space and the permissions of the work directory; --resume goes on after that.",
+    );
+    if is_full { told.out_of_room() } else { told }
 }
 
 impl Ledger {

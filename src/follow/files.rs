@@ -461,6 +461,7 @@ pub fn trouble(what: &str, path: &Path, error: &std::io::Error) -> Error {
         format!("could not {what} \"{}\": {error}", path.display()),
     )
     .hint("Check space and permissions of the folder of change data.")
+    .room_as_of(error)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Pruning: removes files all of whose transactions are applied and durable on the target.
 //!
-//! Runs in the main program, or in the receive process. A file goes only when everything that begins,
+//! Runs in the main program, in the transform process every few minutes, and in the receive process
+//! while it waits for room. A file goes only when everything that begins,
 //! goes on or ends in it is behind the target's durable progress; how far is written down first.
 
 use super::files::{CdcDir, trouble};
@@ -8,7 +9,7 @@ use super::txn_index::TxnIndex;
 use crate::catalog::sentinel::{self, Position};
 use crate::catalog::{CdcStatus, Ledger, Sentinel};
 use crate::error::Result;
-use crate::units::Lsn;
+use crate::units::{Lsn, pretty_bytes};
 use std::path::PathBuf;
 
 /// What was removed, or would be.
@@ -20,6 +21,20 @@ pub struct Pruned {
     pub bytes: u64,
     /// The target's progress.
     pub replayed: Lsn,
+}
+
+/// Removes what is not needed any more and says so; what cannot be removed now can be later.
+pub fn clear_away(cdc: &CdcDir, ledger: &mut Ledger) {
+    match run(cdc, ledger, false) {
+        Ok(pruned) if pruned.files > 0 => log::info!(
+            "Removed {} CDC file pair(s), freed {} (replay_lsn {})",
+            pruned.files,
+            pretty_bytes(pruned.bytes),
+            pruned.replayed
+        ),
+        Ok(_) => {}
+        Err(error) => log::warn!("Could not remove files of applied changes: {error}"),
+    }
 }
 
 /// Removes what is not needed any more. `replayed`: the target's durable progress.
@@ -93,5 +108,30 @@ pub fn run(cdc: &CdcDir, ledger: &mut Ledger, dry_run: bool) -> Result<Pruned> {
             }
         }
     }
+    if !dry_run {
+        remove_notes(cdc, replayed);
+    }
     Ok(pruned)
+}
+
+/// Removes the notes on transactions that went on in a later file, once these are applied. Nothing is
+/// decided by them, so one that stays does no harm.
+fn remove_notes(cdc: &CdcDir, replayed: Lsn) {
+    let entries = std::fs::read_dir(cdc.top()).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        // The name of a segment is longer.
+        if !stem.is_some_and(|stem| stem.len() <= 10 && stem.bytes().all(|b| b.is_ascii_digit())) {
+            continue;
+        }
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        let note: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let lsn = note
+            .get("commit_lsn")
+            .and_then(|lsn| lsn.as_str()?.parse::<Lsn>().ok());
+        if lsn.is_some_and(|lsn| lsn <= replayed) {
+            let _best = std::fs::remove_file(entry.path());
+        }
+    }
 }

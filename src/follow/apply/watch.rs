@@ -166,8 +166,12 @@ impl Watch {
         if let Some(ledger) = &mut self.ledger
             && reached > self.published
         {
-            advance(ledger, &[(Position::Replay, reached)])?;
-            self.published = reached;
+            match advance(ledger, &[(Position::Replay, reached)]) {
+                Ok(()) => self.published = reached,
+                // The target knows it; that files can go is told once there is room to write it down.
+                Err(error) if error.is_out_of_room() => log::debug!("{error}"),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ mod watch;
 use super::decode::{Decoder, Encoding};
 use super::files::{CdcDir, Plugin, SlotFile};
 use super::json_line::Join;
+use super::prune;
 use super::source;
 use super::source_table::SourceTables;
 use super::txn_index::Place;
@@ -59,6 +60,9 @@ const BUSY_LIMIT: Duration = Duration::from_secs(90);
 const SAME_ERROR_MAX: u32 = 3;
 /// Where everything received is applied and there is still no room, it will not come by itself.
 const HOPELESS_AFTER: Duration = Duration::from_secs(60);
+
+/// Files of applied changes are removed so often while there is no room.
+const PRUNE_EVERY: Duration = Duration::from_secs(2);
 
 /// What to receive and where to.
 #[derive(Clone, Debug)]
@@ -440,10 +444,14 @@ impl Receiver<'_> {
     /// Waits until there is room again; false: asked to stop meanwhile.
     fn wait_for_room(&mut self, open: Option<(u32, u64, Lsn)>) -> Result<bool> {
         let since = Instant::now();
-        let mut told: Option<Instant> = None;
+        let (mut told, mut pruned): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
             if (self.stop)() {
                 return Ok(false);
+            }
+            if pruned.is_none_or(|last| last.elapsed() >= PRUNE_EVERY) {
+                pruned = Some(Instant::now());
+                prune::clear_away(&self.settings.cdc, &mut self.watch.ledger);
             }
             if !self.watch.look_at_space(None)? {
                 log::info!("There is room again, receiving goes on");

@@ -23,7 +23,7 @@ pub(super) struct Space {
     pub(super) volume: u64,
     /// Bytes of JSON and SQL files.
     pub(super) used: u64,
-    /// Bytes of JSON files that have no SQL file yet.
+    /// Bytes of JSON files, as far as there is no SQL of them yet.
     pub(super) untransformed: u64,
 }
 
@@ -47,10 +47,14 @@ impl Space {
         for segment in cdc.segments()? {
             let json = segment.closed.unwrap_or(0) + segment.partial.unwrap_or(0);
             let size = |path: std::path::PathBuf| std::fs::metadata(path).map_or(0, |at| at.len());
-            let sql = size(cdc.sql(segment.name));
-            used += json + sql + size(cdc.sql_partial(segment.name));
+            let (sql, begun) = (
+                size(cdc.sql(segment.name)),
+                size(cdc.sql_partial(segment.name)),
+            );
+            used += json + sql + begun;
             if sql == 0 {
-                untransformed += json;
+                // What is made of a line takes about as much as the line.
+                untransformed += json.saturating_sub(begun);
             }
         }
         Ok(Self {
@@ -78,6 +82,12 @@ impl Space {
                 pretty_bytes(most)
             )
         })
+    }
+
+    /// Whether a shortage is over as soon as what is received is transformed: there is room for that.
+    pub(super) fn is_lag(&self, most: Option<u64>) -> bool {
+        let needed = ROOM_MIN.saturating_add(self.untransformed / 2 * 3);
+        self.free >= needed && most.is_none_or(|most| self.used < most)
     }
 
     /// Whether people should know that room gets short.
@@ -116,6 +126,10 @@ mod tests {
         assert!(space(15 << 20, 0, 0).shortage(None).is_some());
         assert_eq!(space(50 << 30, 99, 0).shortage(Some(100)), None);
         assert!(space(50 << 30, 100, 0).shortage(Some(100)).is_some());
+        assert!(space(16 << 20, 0, 0).is_lag(None) && !space(15 << 20, 0, 0).is_lag(None));
+        assert!(space(46 << 20, 0, 20 << 20).is_lag(None));
+        assert!(!space(45 << 20, 0, 20 << 20).is_lag(None));
+        assert!(!space(1 << 30, 99, 0).is_lag(Some(99)));
         assert!(space(9 << 30, 0, 0).is_scarce() && !space(11 << 30, 0, 0).is_scarce());
     }
 }

@@ -25,6 +25,10 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 const FEEDBACK_MAX: Duration = Duration::from_secs(10);
 /// The sentinel is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The stream is left unread for so long at most: a source that shuts down waits for its end.
+const HELD_MAX: Duration = Duration::from_secs(30);
+/// Time between two looks at the clock meanwhile.
+const HELD_NAP: Duration = Duration::from_millis(50);
 /// Longest wait for a message before flags are looked at.
 const WAIT: Duration = Duration::from_millis(100);
 /// A server that is asked and says nothing for so long is gone.
@@ -68,6 +72,8 @@ pub(super) struct Look {
     pub(super) replayed: Lsn,
     /// There is no room for more.
     pub(super) is_full: bool,
+    /// There is none until more is transformed.
+    pub(super) lags: bool,
     /// The connection has to be made anew.
     pub(super) renew: bool,
 }
@@ -87,6 +93,8 @@ pub(super) struct Stream<'a> {
     last_sync: Instant,
     last_feedback: Instant,
     last_look: Option<Instant>,
+    /// Since when the stream is left unread, for what is received to be transformed.
+    held_since: Option<Instant>,
     last_heard: Instant,
     last_asked: Instant,
     last_line: Instant,
@@ -128,6 +136,7 @@ impl<'a> Stream<'a> {
             last_sync: now,
             last_feedback: now,
             last_look: None,
+            held_since: None,
             last_heard: now,
             last_asked: now,
             last_line: now,
@@ -169,6 +178,12 @@ impl<'a> Stream<'a> {
             if let Some(ended) = self.look_around(beside)? {
                 return Ok(ended);
             }
+            if self.is_held() {
+                self.store.flush()?;
+                beside.flushed(self.store);
+                clock::nap(HELD_NAP);
+                continue;
+            }
             let read = if self.copy.has_frame() {
                 self.copy.read(Duration::ZERO)?
             } else {
@@ -186,6 +201,20 @@ impl<'a> Stream<'a> {
                 }
             }
         }
+    }
+
+    /// Whether the stream is left unread for a moment, as what is received is still to be transformed.
+    /// Ending it would void a transaction that is open, whose first part then takes room for nothing.
+    fn is_held(&mut self) -> bool {
+        if !self.look.lags {
+            self.held_since = None;
+            return false;
+        }
+        let now = Instant::now();
+        // It is our silence, not the source's.
+        self.last_heard = now;
+        let since = *self.held_since.get_or_insert(now);
+        now - since < HELD_MAX
     }
 
     /// All that has arrived is worked off.
@@ -214,7 +243,8 @@ impl<'a> Stream<'a> {
         if self.last_look.is_none_or(|last| now - last >= LOOK_EVERY) {
             self.last_look = Some(now);
             self.look = beside.look(self.store)?;
-            if self.look.is_full {
+            let held_long = self.held_since.is_some_and(|since| now - since >= HELD_MAX);
+            if self.look.is_full || (self.look.lags && held_long) {
                 return Ok(Some(Ended::Full));
             }
             if self.look.renew {

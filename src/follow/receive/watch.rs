@@ -19,7 +19,7 @@ use crate::pg::{Link, PgSession};
 use crate::units::{Lsn, Tli, pretty_bytes};
 use std::time::{Duration, Instant};
 
-/// The room is looked at so often.
+/// The room is looked at so often; at each look where it is scarce.
 const SPACE_EVERY: Duration = Duration::from_secs(3);
 /// The source is looked at so often.
 const SOURCE_EVERY: Duration = Duration::from_secs(60);
@@ -46,6 +46,8 @@ pub(super) struct Watch {
     warned_ledger: bool,
     /// Why there is no room, when there is none.
     pub(super) shortage: Option<String>,
+    /// There is none until more is transformed.
+    lags: bool,
 }
 
 impl Watch {
@@ -68,6 +70,7 @@ impl Watch {
             warned_large: false,
             warned_ledger: false,
             shortage: None,
+            lags: false,
         }
     }
 
@@ -120,6 +123,7 @@ impl Watch {
             );
         }
         self.shortage = space.shortage(self.most);
+        self.lags = self.shortage.is_some() && space.is_lag(self.most);
         if self.shortage.is_none() {
             return Ok(false);
         }
@@ -182,12 +186,13 @@ impl Beside for Watch {
         }
         self.tell(store);
         let mut is_full = false;
-        if self
-            .space_at
-            .is_none_or(|last| last.elapsed() >= SPACE_EVERY)
+        if self.warned_scarce
+            || self
+                .space_at
+                .is_none_or(|last| last.elapsed() >= SPACE_EVERY)
         {
             self.space_at = Some(Instant::now());
-            is_full = self.look_at_space(Some(store))?;
+            is_full = self.look_at_space(Some(store))? && !self.lags;
         }
         let mut renew = false;
         if self.source_at.elapsed() >= SOURCE_EVERY {
@@ -221,6 +226,7 @@ impl Beside for Watch {
             endpos: self.endpos,
             replayed: self.replayed,
             is_full,
+            lags: self.lags,
             renew,
         })
     }

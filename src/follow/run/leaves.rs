@@ -19,7 +19,7 @@ use crate::follow::{prune, slot};
 use crate::pg::Canceller;
 use crate::pg::retry::RECONNECT_BUDGET;
 use crate::supervisor::{Leaf, Report, Role};
-use crate::units::{Lsn, Side, pretty_bytes};
+use crate::units::{Lsn, Side};
 use crate::workdir::Intent;
 use crate::worker;
 use std::time::{Duration, Instant};
@@ -31,8 +31,34 @@ const NAP_MOST: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Files of applied changes are removed so often.
 const PRUNE_EVERY: Duration = Duration::from_secs(300);
+/// Whether there is room again is tried so often, and told so often.
+const ROOM_EVERY: Duration = Duration::from_secs(2);
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Longest wait before a process takes the place of one that died.
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+
+/// Runs a body that can begin anew at any time. While its volume is full it waits for room, which
+/// somebody has to make who knows what else is on it.
+pub(super) fn while_there_is_room(
+    leaf: &mut Leaf<'_>,
+    body: impl Fn(&mut Leaf<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut told: Option<Instant> = None;
+    loop {
+        match body(leaf) {
+            Err(error) if error.is_out_of_room() => {
+                if told.is_none_or(|last| last.elapsed() >= TELL_EVERY) {
+                    told = Some(Instant::now());
+                    log::warn!("{error}: waiting for room");
+                }
+                if leaf.stopping() || leaf.nap(ROOM_EVERY).is_err() {
+                    return Ok(());
+                }
+            }
+            other => return other,
+        }
+    }
+}
 
 /// Makes slot, publications, sentinel and origin, or finds them again. Blocks.
 pub(super) fn set_up(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()> {
@@ -199,8 +225,12 @@ pub(super) fn transform(leaf: &mut Leaf<'_>, settings: &FollowSettings, rest: bo
         if looked.elapsed() >= LOOK_EVERY || (rest && !any) {
             looked = Instant::now();
             if live.reached() > told {
-                told = live.reached();
-                advance(&mut ledger, &[(Position::Transform, told)])?;
+                match advance(&mut ledger, &[(Position::Transform, live.reached())]) {
+                    Ok(()) => told = live.reached(),
+                    // What it is at can be told later; what it makes may find room in what it has.
+                    Err(error) if error.is_out_of_room() => log::debug!("{error}"),
+                    Err(error) => return Err(error),
+                }
             }
             // Receiving may have ended at an earlier one.
             let lsn = Sentinel::must_read(ledger.connection())?.endpos;
@@ -208,7 +238,7 @@ pub(super) fn transform(leaf: &mut Leaf<'_>, settings: &FollowSettings, rest: bo
         }
         if pruned.elapsed() >= PRUNE_EVERY {
             pruned = Instant::now();
-            clear_away(settings, &mut ledger);
+            prune::clear_away(&settings.cdc, &mut ledger);
         }
         if any {
             nap = NAP_LEAST;
@@ -219,20 +249,6 @@ pub(super) fn transform(leaf: &mut Leaf<'_>, settings: &FollowSettings, rest: bo
         }
     }
     Ok(())
-}
-
-/// Removes files of changes that are applied; what cannot be removed now can be later.
-fn clear_away(settings: &FollowSettings, ledger: &mut Ledger) {
-    match prune::run(&settings.cdc, ledger, false) {
-        Ok(pruned) if pruned.files > 0 => log::info!(
-            "Removed {} CDC file pair(s), freed {} (replay_lsn {})",
-            pruned.files,
-            pretty_bytes(pruned.bytes),
-            pruned.replayed
-        ),
-        Ok(_) => {}
-        Err(error) => log::warn!("Could not remove files of applied changes: {error}"),
-    }
 }
 
 /// Applies what is transformed.

@@ -8,6 +8,7 @@
 mod leaves;
 mod machine;
 
+use leaves::while_there_is_room;
 pub use leaves::{clean_up, set_up_holding};
 pub use machine::Following;
 
@@ -66,9 +67,11 @@ pub fn spawn(
     let body = move |leaf: &mut Leaf<'_>| match leaf.role {
         Role::FollowSetup if settings.target.is_none() => leaves::take_up(leaf, &settings),
         Role::FollowSetup => leaves::set_up(leaf, &settings),
-        Role::Receive => leaves::receive(leaf, &settings),
-        Role::Transform => leaves::transform(leaf, &settings, rest),
-        Role::Apply => leaves::apply(leaf, &settings),
+        Role::Receive => while_there_is_room(leaf, |leaf| leaves::receive(leaf, &settings)),
+        Role::Transform => {
+            while_there_is_room(leaf, |leaf| leaves::transform(leaf, &settings, rest))
+        }
+        Role::Apply => while_there_is_room(leaf, |leaf| leaves::apply(leaf, &settings)),
         _ => Err(Error::internal("a process that has no place here")),
     };
     supervisor::spawn(role, number, successor, body)

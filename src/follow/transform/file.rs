@@ -63,6 +63,7 @@ impl Limit {
 pub(super) fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
     Error::bad_state(format!("could not {what} \"{}\": {error}", path.display()))
         .hint("Check the path, its permissions and the space there.")
+        .room_as_of(error)
 }
 
 /// Reads a line; false at the end. A last line without its newline was not written whole: it is left out.

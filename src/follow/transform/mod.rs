@@ -355,6 +355,7 @@ fn conflict(change: &Change<'_>, table: &Table<'_>, reason: &str) -> String {
 fn write_failed(error: &std::io::Error) -> Error {
     Error::bad_state(format!("could not write SQL lines: {error}"))
         .hint("Check the space of the work directory, or that the reader of the pipe still runs.")
+        .room_as_of(error)
 }
 
 #[cfg(test)]
