@@ -10,6 +10,8 @@
 #   need_rust              cargo, or a line on where it comes from and exit 1
 #   build PROFILE          builds both programs, sets PGCOPYDB_BIN and PGCOPY_BIN;
 #                          a PGCOPYDB_BIN that is set already is left alone
+#   same_rows SOURCE TARGET  ci/equal for tables alone: no sequences, which a follow does not
+#                          move, and no schema; prints what differs
 #   now_ms, seconds_since MS   milliseconds since 1970; seconds since then
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -73,6 +75,18 @@ build() {
     PGCOPYDB_BIN=$dir/$1/pgcopydb
     PGCOPY_BIN=$dir/$1/pgcopy
     export PGCOPYDB_BIN PGCOPY_BIN
+}
+
+same_rows() {
+    local said rc
+    said=$("$ROOT/ci/equal" --data-only "$1" "$2" 2>&1)
+    rc=$?
+    [ "$rc" -ne 0 ] || return 0
+    said=$(grep -v '^[<>] sequence ' <<<"$said")
+    # nothing but its heading
+    [ "$rc" = 10 ] && ! grep -q '^[<>]' <<<"$said" && return 0
+    printf '%s\n' "$said"
+    return 1
 }
 
 seconds_since() { local ms=$(($(now_ms) - $1)); printf '%d.%d\n' $((ms / 1000)) $((ms % 1000 / 100)); }
