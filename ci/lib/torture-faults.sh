@@ -268,7 +268,7 @@ case_slot() {
     rc=$?
     [ "$rc" = 6 ] || { say_bad "exit $rc: $(tail -n 4 "$work/$db.log")"; return; }
     said 'are lost' && said 'new migration' || { say_bad "not said what is lost and what to do: $(tail -n 4 "$work/$db.log")"; return; }
-    story="exit 6 after $(seconds_since "$t0") s: $(grep -m 1 -A 2 FATAL "$work/$db.log" | sed "s/.*FATAL *//" | tr "\n" " ")"
+    story="exit 6 after $(seconds_since "$t0") s: $(grep -m 1 -A 2 '^[^ ]* [^ ]* [0-9]* FATAL' "$work/$db.log" | sed "s/.*FATAL *//" | tr "\n" " ")"
     pgc_conf source "max_slot_wal_keep_size = -1"
     pgc_conf source "max_wal_size = '2GB'"
     "$PGCOPYDB_BIN" stream cleanup "${stream[@]}" >"$work/$db.cleanup" 2>&1 || say_bad "cleanup: $(tail -n 2 "$work/$db.cleanup")"
@@ -291,7 +291,7 @@ case_disk() {
     for n in 1 2 3 4 5 6 7 8 9 10; do
         pgc_psql source "$db" -qc "insert into entry (account, body) select $n, repeat('d', 500) from generate_series(1, 40000)" || return
     done
-    wait_said 'pauses for want of room' 60 || return
+    wait_said 'pauses for want of room' 300 || return
     story+="paused with $(free_kb) kB free, "
     t0=$(now_ms)
     pgc_restart source fast >/dev/null 2>&1 || { say_bad "the source did not restart"; return; }
