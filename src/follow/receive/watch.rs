@@ -46,8 +46,8 @@ pub(super) struct Watch {
     warned_ledger: bool,
     /// Why there is no room, when there is none.
     pub(super) shortage: Option<String>,
-    /// There is none until more is transformed.
-    lags: bool,
+    /// The room there was at the last look.
+    space: Option<Space>,
 }
 
 impl Watch {
@@ -70,7 +70,7 @@ impl Watch {
             warned_large: false,
             warned_ledger: false,
             shortage: None,
-            lags: false,
+            space: None,
         }
     }
 
@@ -123,7 +123,7 @@ impl Watch {
             );
         }
         self.shortage = space.shortage(self.most);
-        self.lags = self.shortage.is_some() && space.is_lag(self.most);
+        self.space = Some(space);
         if self.shortage.is_none() {
             return Ok(false);
         }
@@ -143,6 +143,11 @@ impl Watch {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Whether there is no room only until more is transformed.
+    fn lags(&self) -> bool {
+        self.shortage.is_some() && self.space.is_some_and(|space| space.is_lag(self.most))
     }
 
     /// Looks at the publications and the timeline. Gives whether the connection is to be made anew.
@@ -192,7 +197,7 @@ impl Beside for Watch {
                 .is_none_or(|last| last.elapsed() >= SPACE_EVERY)
         {
             self.space_at = Some(Instant::now());
-            is_full = self.look_at_space(Some(store))? && !self.lags;
+            is_full = self.look_at_space(Some(store))? && !self.lags();
         }
         let mut renew = false;
         if self.source_at.elapsed() >= SOURCE_EVERY {
@@ -226,7 +231,7 @@ impl Beside for Watch {
             endpos: self.endpos,
             replayed: self.replayed,
             is_full,
-            lags: self.lags,
+            lags: self.lags(),
             renew,
         })
     }
