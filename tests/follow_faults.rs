@@ -96,7 +96,9 @@ fn dl_49_an_origin_of_another_migration_is_refused_and_one_of_a_similar_name_not
         .pair
         .in_target(&format!("select pg_replication_origin_drop('{name}')"));
     let others = [format!("{name}_1"), format!("{name}1")];
-    others.iter().for_each(|other| drop(far(other)));
+    for other in &others {
+        far(other);
+    }
     follow.setup(&["--resume"]).exits(0);
     apply(&follow);
     follow.pair.in_source("insert into t values (1, 'a')");
@@ -163,8 +165,9 @@ fn dl_55_what_a_crash_of_the_machine_took_from_the_files_is_sent_again_and_appli
         let (to, db) = (follow.pair.to, &follow.pair.db);
         assert!(to.wait_until(db, &all, PATIENCE), "{}", run.said());
         let tree = run.children();
-        tree.iter()
-            .for_each(|pid| crate::support::program::signal(*pid, Signal::SIGKILL));
+        for pid in &tree {
+            crate::support::program::signal(*pid, Signal::SIGKILL);
+        }
         run.kill(Signal::SIGKILL);
         run.wait_within(PATIENCE);
         assert!(within(PATIENCE, || !tree.iter().any(|pid| lives(*pid))));

@@ -310,8 +310,9 @@ case_disk() {
     # Somebody else takes all there is.
     begin_load 15 300
     sleep 2
+    n=$(grep -c 'pauses for want of room' "$work/$db.log")
     dd if=/dev/zero of="$work/$db/ballast" bs=64k >/dev/null 2>&1
-    wait_said_again 'pauses for want of room' 30 || return
+    wait_said_again 'pauses for want of room' 60 "$n" || return
     sleep 5
     dd if=/dev/zero of="$work/$db/ballast2" bs=1k >/dev/null 2>&1
     sleep 5
@@ -322,10 +323,9 @@ case_disk() {
     story+="caught up $took s after there was room"
     to_the_end
 }
-wait_said_again() { # TEXT SECONDS
-    local before until=$(($(now_ms) + $2 * 1000))
-    before=$(grep -c "$1" "$work/$db.log")
-    while [ "$(grep -c "$1" "$work/$db.log")" -le "$before" ]; do
+wait_said_again() { # TEXT SECONDS TIMES: more often than so
+    local until=$(($(now_ms) + $2 * 1000))
+    while [ "$(grep -c "$1" "$work/$db.log")" -le "$3" ]; do
         process_lives "$top" || { say_bad "follow ended: $(tail -n 6 "$work/$db.log")"; return 1; }
         [ "$(now_ms)" -lt "$until" ] || { say_bad "it did not say \"$1\" again"; return 1; }
         sleep 0.2

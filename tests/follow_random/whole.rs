@@ -208,6 +208,9 @@ fn disturb(
         1 => {
             running.kill(Signal::SIGTERM);
             let out = running.wait_within(GONE);
+            if is_being_made(&out) {
+                return Ok(anew(this, kind, load, &out));
+            }
             // The signal may come before it is heeded; a copy that is not whole is no success.
             if !is_our_doing(&out) && ![143, 15].contains(&out.code) {
                 must(&out, "a follow that was stopped")?;
