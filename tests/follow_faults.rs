@@ -58,6 +58,7 @@ fn lonely(schema: &str, slot: &str) -> Follow {
         work: WorkDir::new(),
         slot: slot.to_owned(),
         plugin: "pgoutput",
+        role: None,
     };
     follow.setup(&[]).exits(0);
     follow
