@@ -58,6 +58,10 @@ pub struct Error(Box<Facts>);
 
 /// What an error holds, boxed so that results stay small.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each says another thing that callers act upon"
+)]
 struct Facts {
     kind: Kind,
     message: String,
