@@ -93,7 +93,9 @@ fn assert_forward(looks: &[Look]) {
         let later = looks.iter().filter(|next| next.begun > one.ended);
         for next in later {
             let (Some(before), Some(now)) = (one.figures, next.figures) else {
-                assert!(one.figures.is_none(), "figures went away");
+                // before the run is known, one command shows zeros and the other nothing
+                let known = one.figures.is_some_and(|figures| figures != [0; 5]);
+                assert!(!known || next.figures.is_some(), "figures went away");
                 continue;
             };
             let is_forward = before.iter().zip(&now).take(4).all(|(a, b)| a <= b);
