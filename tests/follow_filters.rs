@@ -73,9 +73,8 @@ fn what_filters_leave_out_never_arrives_and_all_else_does_with_each_plugin() {
         // The same ones again, and none: those of the setup count.
         for more in [&["--resume", "--filters", &filters][..], &["--resume"][..]] {
             follow.pair.in_source("insert into kept select max(id) + 1, 'again' from kept; update secret set v = v || '.'");
-            let run = start_follow(&follow, more);
             follow.end_here();
-            run.wait().exits(0);
+            start_follow(&follow, more).wait().exits(0);
             assert_eq!(
                 count(&follow, "kept"),
                 follow.pair.in_source("select count(*) from kept")

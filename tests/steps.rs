@@ -585,7 +585,6 @@ fn options_of_other_commands_are_refused_by_name() {
         ("snapshot --target x", "--target is not used"),
         ("snapshot --not-consistent", "--not-consistent is not used"),
         ("snapshot --endpos 0/1", "--endpos is not used"),
-        ("snapshot --filters f", "could not read filters file"),
         ("copy table-data extra", "unexpected argument"),
         ("restore", "expected a command"),
         ("dump schema", "Option --source is mandatory"),
