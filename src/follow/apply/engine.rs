@@ -237,12 +237,21 @@ impl Engine {
         }
     }
 
-    /// Reads results of statements that must only succeed.
+    /// Reads results of statements that must only succeed. One that finds no open transaction where
+    /// there has to be one gives an error that has all of it read again, from what the target holds.
     pub(super) fn must_succeed(&mut self, count: usize) -> std::result::Result<(), Failure> {
+        /// `no_active_sql_transaction`
+        const NO_TRANSACTION: &str = "25P01";
         for _ in 0..count {
             if let Err(message) = self.result()? {
                 let (side, pid) = (crate::units::Side::Target, self.sessions.backend.pid);
-                return Err(Failure::Fatal(message.to_error(side, pid, None)));
+                let error = message.to_error(side, pid, None);
+                let again = message.code == NO_TRANSACTION;
+                return Err(Failure::Fatal(if again {
+                    error.transient()
+                } else {
+                    error
+                }));
             }
         }
         Ok(())
