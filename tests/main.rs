@@ -31,6 +31,7 @@ mod follow_random;
 mod follow_receive;
 mod follow_seam;
 mod follow_setup;
+mod follow_standby;
 mod follow_table;
 mod held;
 mod list;

@@ -231,6 +231,25 @@ impl<'a> Run<'a> {
                     .hint("Give the connection string that the follow was set up with."),
             );
         }
+        if facts.is_standby {
+            return Err(Error::new(
+                Kind::Source,
+                "the source is a standby, where no writer can be seen or waited for",
+            )
+            .hint(
+                "Promote it first, or do it by hand: stop those who write on the primary, then run \"pgcopydb stream \
+                 sentinel set endpos --current --source ...\" with the primary's connection string, and wait until \
+                 the follow has ended.",
+            ));
+        }
+        let slot = &self.slot.slot;
+        if source::read_slot(&mut self.source, slot)?.is_none() {
+            return Err(Error::new(
+                Kind::Source,
+                format!("the source has no replication slot \"{slot}\""),
+            )
+            .hint("Give the connection string that the follow was set up with: another copy of it has other slots."));
+        }
         let known = CdcSetup::get(self.ledger.connection(), crate::follow::origin::ID)?;
         let found = crate::follow::origin::read(&mut self.target, &self.origin)?;
         if found.is_none_or(|found| known.is_some_and(|known| known != found.id)) {

@@ -1,12 +1,17 @@
 //! Where the source is now, as an endpos: behind everything that is committed at this moment.
 //!
-//! Runs in the main program as a leaf. The flush position alone misses commits of sessions with
+//! Runs in the main program as a leaf. Where a standby is followed, its primary is asked: a standby does not
+//! know what it has not replayed yet. The flush position alone misses commits of sessions with
 //! `synchronous_commit` off, of which nothing is flushed yet; so a message is committed first, which
 //! flushes all before it, and wakes up a source that is idle.
 
+use super::files::CdcDir;
+use super::source::SourceFacts;
 use super::{setup, source};
+use crate::catalog::{CdcSetup, Ledger};
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Error, Kind, Result};
+use crate::pg::PgSession;
 use crate::units::{Lsn, PgVersion, Side};
 
 /// Title of the session.
@@ -14,15 +19,63 @@ const TITLE: &str = "stream sentinel";
 
 /// Commits a message on the source and reads how far its WAL is flushed. Blocks.
 pub fn current(conn: &ConnInfo) -> Result<Lsn> {
+    let (mut session, facts) = connect(conn)?;
+    behind_all(&mut session, &facts)
+}
+
+/// The same for the source that a follow was set up with, or the primary of a standby that it was. Blocks.
+pub fn current_of(conn: &ConnInfo, ledger: &Ledger, cdc: &CdcDir) -> Result<Lsn> {
+    let (mut session, facts) = connect(conn)?;
+    let known = |name: &str| CdcSetup::get(ledger.connection(), name);
+    let other = known("system_id")?.is_some_and(|id| id != facts.system_id)
+        || known("database_oid")?.is_some_and(|oid| oid != facts.database_oid.to_string());
+    if other {
+        return Err(
+            Error::bad_state("the work directory was set up for another source")
+                .detail(format!(
+                    "{} is another server or database.",
+                    conn.safe_uri()
+                ))
+                .hint("Give the source that the follow was set up with, or the primary of that standby."),
+        );
+    }
+    let is_same = known("source_uri")?.is_none_or(|recorded| recorded == conn.safe_uri());
+    let followed = cdc.naming()?.map(|(tli, _)| i64::from(tli));
+    if let (false, false, Some(followed)) = (is_same, facts.is_standby, followed) {
+        let row = session.query_one(
+            "select timeline_id::int8 from pg_catalog.pg_control_checkpoint()",
+            &[],
+        )?;
+        let found: i64 = row.get(0);
+        if found != followed {
+            return Err(Error::bad_state(format!(
+                "the server is on timeline {found}, and timeline {followed} is followed"
+            ))
+            .detail("Its positions are others than those of the changes that are received.")
+            .hint("Give the primary of the standby that is followed."));
+        }
+    }
+    behind_all(&mut session, &facts)
+}
+
+fn connect(conn: &ConnInfo) -> Result<(PgSession, SourceFacts)> {
     let link = setup::link(conn, Side::Source, TITLE)?;
     let mut session = source::connect_beside(&link, TITLE)?;
     let facts = source::read_facts(&mut session)?;
+    Ok((session, facts))
+}
+
+fn behind_all(session: &mut PgSession, facts: &SourceFacts) -> Result<Lsn> {
     if facts.is_standby {
         return Err(Error::new(
             Kind::Source,
             "the source is a standby, which does not know where its primary is",
         )
-        .hint("Read pg_current_wal_flush_lsn() on the primary, and give that position."));
+        .detail("What the primary has committed and the standby has not replayed would be lost.")
+        .hint(
+            "Give the primary: \"pgcopydb stream sentinel set endpos --current --source ...\" with its connection \
+             string.",
+        ));
     }
     let row = session.query_one(
         "select count(*) from pg_catalog.pg_prepared_xacts where database = pg_catalog.current_database()",

@@ -221,13 +221,15 @@ impl Cluster {
 
     fn from_bin(bin: PathBuf) -> Self {
         let template = template(&bin);
+        let cluster = Self::copy_of(bin, &template);
+        cluster.start_again();
+        cluster
+    }
+
+    /// A server with a copy of that data directory, not started yet.
+    fn copy_of(bin: PathBuf, data: &Path) -> Self {
         let (folder, keeper) = kept_folder();
-        must(
-            as_owner("cp")
-                .arg("-a")
-                .arg(template)
-                .arg(folder.join("data")),
-        );
+        must(as_owner("cp").arg("-a").arg(data).arg(folder.join("data")));
         let port = free_port();
         let cluster = Self {
             folder,
@@ -239,12 +241,35 @@ impl Cluster {
             "postgresql.conf",
             &settings(&cluster.folder, port, &cluster.bin),
         );
-        cluster.pg_ctl(&[
-            "-l",
-            cluster.log().to_str().expect("ours is UTF-8"),
-            "start",
-        ]);
         cluster
+    }
+
+    /// A standby of this server, which stops for a moment to be copied. What stands in the way of its
+    /// logical slots is not removed here, as a slot of its own tells what it needs.
+    pub fn standby(&self) -> Self {
+        self.stop_fast();
+        let standby = Self::copy_of(self.bin.clone(), &self.folder.join("data"));
+        self.start_again();
+        self.sql(
+            "postgres",
+            "select pg_create_physical_replication_slot('standby', true)",
+        );
+        standby.append(
+            "postgresql.conf",
+            &format!(
+                "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'\nprimary_slot_name = 'standby'\n\
+                 hot_standby_feedback = on\nwal_receiver_status_interval = 1s\n",
+                self.port
+            ),
+        );
+        standby.append("standby.signal", "");
+        standby.start_again();
+        standby
+    }
+
+    /// Makes a primary of a standby.
+    pub fn promote(&self) {
+        self.pg_ctl(&["promote"]);
     }
 
     fn log(&self) -> PathBuf {

@@ -15,6 +15,7 @@ use crate::follow::apply::early_endpos;
 use crate::follow::endpos;
 use crate::units::Lsn;
 use std::fmt::Write;
+use std::path::Path;
 
 /// Runs one of the commands.
 pub(in crate::cli) fn run(command: Option<&SentinelCommand>, call: &Call<'_>) -> Result<()> {
@@ -82,12 +83,16 @@ fn open(place: &SentinelPlaceArgs, call: &Call<'_>) -> Result<Ledger> {
     let path = resolve::place(place.dir.as_ref(), call.environment)?
         .layout
         .ledger();
+    let ledger = open_unchecked(&path)?;
+    check_source(place, &ledger, call)?;
+    Ok(ledger)
+}
+
+fn open_unchecked(path: &Path) -> Result<Ledger> {
     if !path.exists() {
         return Err(no_sentinel());
     }
-    let ledger = Ledger::open(&path)?;
-    check_source(place, &ledger, call)?;
-    Ok(ledger)
+    Ledger::open(path)
 }
 
 /// A source that is given has to be the one that the follow was set up with.
@@ -179,13 +184,15 @@ fn get(args: &SentinelGetArgs, call: &Call<'_>) -> Result<()> {
 }
 
 fn set_endpos(args: &SetEndposArgs, call: &Call<'_>) -> Result<()> {
-    let mut ledger = open(&args.place, call)?;
+    let place = resolve::place(args.place.dir.as_ref(), call.environment)?;
+    let mut ledger = open_unchecked(&place.layout.ledger())?;
     let row = Sentinel::must_read(ledger.connection())?;
     let lsn = if let Some(lsn) = args.lsn {
+        check_source(&args.place, &ledger, call)?;
         lsn
     } else {
         let conn = resolve::source_of(&args.place.source, call.environment)?;
-        let lsn = endpos::current(&conn)?;
+        let lsn = endpos::current_of(&conn, &ledger, &place.cdc)?;
         log::info!("Fetched endpos {lsn} from source database");
         lsn
     };

@@ -35,7 +35,7 @@ impl Receiver<'_> {
         let budget = RECONNECT_BUDGET.saturating_sub(self.last_contact.elapsed());
         let mut beside = source::connect_beside(link, TITLE)?;
         let facts = source::read_facts(&mut beside)?;
-        self.check_source(&facts, &mut beside, start)?;
+        let confirmed = self.check_source(&facts, &mut beside, start)?;
         self.free_slot(&mut beside)?;
         let mut session = source::connect_replication(link, TITLE, budget)?;
         let identity = source::identify(&mut session)?;
@@ -49,8 +49,12 @@ impl Receiver<'_> {
         let newest = found.newest.map_or(0, |name| name.tli);
         if newest > 0
             && newest != identity.tli
-            && timelines.end_of(newest).is_none_or(|end| start > end)
+            && timelines
+                .end_of(newest)
+                .is_none_or(|end| start > end && confirmed <= end)
         {
+            // A standby that is promoted goes on with the same stream, whose next changes may lie in a file with
+            // the name of the old timeline: then its slot was told of positions behind the end of that one.
             return Err(Error::bad_state(
                 "the source has gone another way than the received changes",
             )
@@ -85,13 +89,14 @@ impl Receiver<'_> {
         Timelines::parse(tli, &text)
     }
 
-    /// Refuses another server or database, a slot that is not what it was, and gaps.
+    /// Refuses another server or database, a slot that is not what it was, and gaps. Gives what the slot
+    /// was told.
     fn check_source(
         &mut self,
         facts: &SourceFacts,
         beside: &mut PgSession,
         start: Lsn,
-    ) -> Result<()> {
+    ) -> Result<Lsn> {
         let ledger = self.watch.ledger.connection();
         let recorded = CdcSetup::get(ledger, "system_id")?;
         if recorded.is_some_and(|recorded| recorded != facts.system_id) {
@@ -112,7 +117,7 @@ impl Receiver<'_> {
                 "logical decoding on a standby needs PostgreSQL 16",
             ));
         }
-        check_slot(&self.slot, facts, beside, start)?;
+        let confirmed = check_slot(&self.slot, facts, beside, start)?;
         if self.slot.plugin == Plugin::Pgoutput
             && let Some(recorded) = publications
         {
@@ -121,7 +126,7 @@ impl Receiver<'_> {
             selection::refuse_unpublished(beside, &names, self.watch.behind.tables())?;
             self.watch.publications = Some((names, recorded));
         }
-        Ok(())
+        Ok(confirmed)
     }
 
     /// Sees to it that nobody else uses the slot: a connection of ours that was cut off is ended, any
@@ -172,13 +177,13 @@ impl Receiver<'_> {
     }
 }
 
-/// Refuses a slot that cannot go on where the files end.
+/// Refuses a slot that cannot go on where the files end. Gives what it was told.
 fn check_slot(
     ours: &SlotFile,
     facts: &SourceFacts,
     beside: &mut PgSession,
     start: Lsn,
-) -> Result<()> {
+) -> Result<Lsn> {
     let name = &ours.slot;
     let fatal = |what: String| Error::new(Kind::Source, what);
     let Some(slot) = source::read_slot(beside, name)? else {
@@ -218,5 +223,5 @@ fn check_slot(
         ))
         .hint("Another program used this slot, or files were removed: begin a new migration."));
     }
-    Ok(())
+    Ok(slot.confirmed)
 }

@@ -10,7 +10,7 @@ use super::store::Store;
 use super::stream::{Beside, Look};
 use crate::catalog::sentinel::{self, Position};
 use crate::catalog::{Ledger, Sentinel};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::follow::files::CdcDir;
 use crate::follow::publication;
 use crate::follow::selection;
@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 const SPACE_EVERY: Duration = Duration::from_secs(3);
 /// The source is looked at so often.
 const SOURCE_EVERY: Duration = Duration::from_secs(60);
+/// A standby, which can be promoted at any moment, is looked at so often: from then on files are to carry
+/// the name of another timeline.
+const STANDBY_EVERY: Duration = Duration::from_secs(2);
+
 /// What is watched.
 pub(super) struct Watch {
     pub(super) cdc: CdcDir,
@@ -41,6 +45,7 @@ pub(super) struct Watch {
     pub(super) replayed: Lsn,
     space_at: Option<Instant>,
     source_at: Instant,
+    standby_at: Instant,
     warned_scarce: bool,
     warned_large: bool,
     warned_ledger: bool,
@@ -66,6 +71,7 @@ impl Watch {
             replayed: Lsn::UNSET,
             space_at: None,
             source_at: Instant::now(),
+            standby_at: Instant::now(),
             warned_scarce: false,
             warned_large: false,
             warned_ledger: false,
@@ -150,29 +156,67 @@ impl Watch {
         self.shortage.is_some() && self.space.is_some_and(|space| space.is_lag(self.most))
     }
 
-    /// Looks at the publications and the timeline. Gives whether the connection is to be made anew.
-    fn look_at_source(&mut self) -> Result<bool> {
-        if self.publications.is_none() && self.standby_tli.is_none() {
-            return Ok(false);
+    /// The session beside the stream, to be put back.
+    fn take_beside(&mut self) -> Result<PgSession> {
+        match self.beside.take() {
+            Some(session) => Ok(session),
+            None => source::connect_beside(&self.link, "follow receive"),
         }
-        let mut session = match self.beside.take() {
-            Some(session) => session,
-            None => source::connect_beside(&self.link, "follow receive")?,
-        };
+    }
+
+    /// Looks at the publications.
+    fn look_at_source(&mut self) -> Result<()> {
+        if self.publications.is_none() {
+            return Ok(());
+        }
+        let mut session = self.take_beside()?;
         if let Some((names, recorded)) = &self.publications {
             publication::check(&mut session, names, recorded)?;
             selection::refuse_unpublished(&mut session, names, self.behind.tables())?;
         }
-        let mut renew = false;
-        if let Some(before) = self.standby_tli {
-            let row = session.query_one(
-                "select timeline_id::int8 from pg_catalog.pg_control_checkpoint()",
-                &[],
-            )?;
-            renew = row.get::<_, i64>(0) > i64::from(before);
-        }
         self.beside = Some(session);
-        Ok(renew)
+        Ok(())
+    }
+
+    /// Whether the standby that is followed was promoted, or goes on with another timeline: the stream
+    /// itself holds and does not tell.
+    fn is_other_timeline(&mut self, before: Tli) -> Result<bool> {
+        let mut session = self.take_beside()?;
+        let row = session.query_one(
+            "select not pg_catalog.pg_is_in_recovery() or timeline_id::int8 > $1 \
+               from pg_catalog.pg_control_checkpoint()",
+            &[&i64::from(before)],
+        )?;
+        self.beside = Some(session);
+        Ok(row.get(0))
+    }
+
+    /// Looks at the source now and then. Gives whether the connection is to be made anew.
+    fn look_now_and_then(&mut self) -> Result<bool> {
+        // The stream itself will tell when the source is away.
+        let is_of_source = |error: &Error| error.is_transient() || error.sqlstate().is_some();
+        if self.source_at.elapsed() >= SOURCE_EVERY {
+            self.source_at = Instant::now();
+            match self.look_at_source() {
+                Err(error) if is_of_source(&error) => log::debug!("{error}"),
+                looked => looked?,
+            }
+        }
+        if let Some(before) = self.standby_tli
+            && self.standby_at.elapsed() >= STANDBY_EVERY
+        {
+            self.standby_at = Instant::now();
+            match self.is_other_timeline(before) {
+                Ok(false) => {}
+                Ok(true) => {
+                    log::info!("The source is on another timeline now: connecting anew");
+                    return Ok(true);
+                }
+                Err(error) if is_of_source(&error) => log::debug!("{error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     /// A last look at the publications before the end is called reached. The source may be away by then.
@@ -199,23 +243,9 @@ impl Beside for Watch {
             self.space_at = Some(Instant::now());
             is_full = self.look_at_space(Some(store))? && !self.lags();
         }
-        let mut renew = false;
-        if self.source_at.elapsed() >= SOURCE_EVERY {
-            self.source_at = Instant::now();
-            match self.look_at_source() {
-                Ok(needed) => renew = needed,
-                // The stream itself will tell when the source is away.
-                Err(error) if error.is_transient() || error.sqlstate().is_some() => {
-                    log::debug!("{error}");
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let mut renew = self.look_now_and_then()?;
         if self.behind.is_due() {
-            let session = match self.beside.take() {
-                Some(session) => Ok(session),
-                None => source::connect_beside(&self.link, "follow receive"),
-            };
+            let session = self.take_beside();
             let noted = session.and_then(|mut session| {
                 self.behind.note(&mut session, &mut self.ledger)?;
                 Ok(session)
