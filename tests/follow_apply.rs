@@ -290,31 +290,33 @@ fn a_file_is_transformed_and_applied_by_hand_and_a_second_time_to_no_effect() {
 #[test]
 fn dl_52_a_truncate_leaves_tables_alone_that_refer_to_it() {
     let schema = "create table a (id int primary key); create table b (id int primary key, a int references a);";
-    let follow = ready("test_decoding", schema, &[]).unwrap();
-    follow
-        .pair
-        .in_target("create table mine (a int references a); alter table mine disable trigger all");
-    follow
-        .pair
-        .in_source("insert into a values (1), (2); insert into b values (1, 1)");
-    follow.receive_all();
-    catchup(&follow, &[]).exits(0);
-    follow.pair.in_target("insert into mine values (1)");
-    follow
-        .pair
-        .in_source("truncate a cascade; insert into a values (3)");
-    follow.receive_all();
-    catchup(&follow, &[])
-        .exits(0)
-        .says(&["Emptying with DELETE"]);
-    assert_eq!(follow.pair.in_target("select count(*) from mine"), "1");
-    assert_eq!(
+    for plugin in PLUGINS {
+        let Some(follow) = ready(plugin, schema, &[]) else {
+            continue;
+        };
+        follow.pair.in_source("insert into a values (1), (2); insert into b values (1, 1); truncate b, a; insert into a values (1), (2); insert into b values (1, 1)");
+        follow.receive_all();
+        catchup(&follow, &[]).exits(0);
+        assert_same_rows(&follow.pair);
+        follow.pair.in_target(
+            "create table mine (a int references a); alter table mine disable trigger all; insert into mine values (1)",
+        );
         follow
             .pair
-            .in_target("select (select count(*) from b), (select id from a)"),
-        "0|3"
-    );
-    follow.cleanup(&[]).exits(0);
+            .in_source("truncate a cascade; insert into a values (3)");
+        follow.receive_all();
+        catchup(&follow, &[])
+            .exits(0)
+            .says(&["Emptying with DELETE"]);
+        assert_eq!(follow.pair.in_target("select count(*) from mine"), "1");
+        assert_eq!(
+            follow
+                .pair
+                .in_target("select (select count(*) from b), (select id from a)"),
+            "0|3"
+        );
+        follow.cleanup(&[]).exits(0);
+    }
 }
 
 #[test]
@@ -361,23 +363,27 @@ fn a_materialized_view_is_refreshed_for_changes_of_its_rows() {
 
 #[test]
 fn dl_04_a_role_that_may_not_keep_triggers_quiet_is_refused() {
-    let follow = ready("test_decoding", "create table t (id int primary key)", &[]).unwrap();
-    follow.pair.in_source("insert into t values (1)");
-    follow.receive_all();
-    let role = format!("{}_role", follow.slot);
-    follow.pair.in_target(&format!(
-        "create role {role} login; grant all on t to {role}"
-    ));
-    let target = follow.pair.to.uri_as(&follow.pair.db, &role, "");
-    let words = follow.words(
-        &["catchup"],
-        &["--source", &follow.pair.source(), "--target", &target],
-    );
-    program::run(&words.iter().map(String::as_str).collect::<Vec<_>>())
-        .exits(7)
-        .says(&["session_replication_role", "GRANT SET ON PARAMETER"]);
-    assert_eq!(follow.pair.in_target("select count(*) from t"), "0");
-    follow.cleanup(&[]).exits(0);
+    for plugin in PLUGINS {
+        let Some(follow) = ready(plugin, "create table t (id int primary key)", &[]) else {
+            continue;
+        };
+        follow.pair.in_source("insert into t values (1)");
+        follow.receive_all();
+        let role = format!("{}_role", follow.slot);
+        follow.pair.in_target(&format!(
+            "create role {role} login; grant all on t to {role}"
+        ));
+        let target = follow.pair.to.uri_as(&follow.pair.db, &role, "");
+        let words = follow.words(
+            &["catchup"],
+            &["--source", &follow.pair.source(), "--target", &target],
+        );
+        program::run(&words.iter().map(String::as_str).collect::<Vec<_>>())
+            .exits(7)
+            .says(&["session_replication_role", "GRANT SET ON PARAMETER"]);
+        assert_eq!(follow.pair.in_target("select count(*) from t"), "0");
+        follow.cleanup(&[]).exits(0);
+    }
 }
 
 /// Runs pgbench on the source, several sessions at a time, with multi-statement transactions.
@@ -396,7 +402,11 @@ fn pgbench(follow: &Follow, arguments: &[&str]) {
 
 #[test]
 fn dl_03_47_apply_that_is_killed_at_any_moment_applies_each_transaction_once() {
-    kill_at_any_moment(&Follow::bare("test_decoding", "").unwrap());
+    for plugin in PLUGINS {
+        if let Some(follow) = Follow::bare(plugin, "") {
+            kill_at_any_moment(&follow);
+        }
+    }
 }
 
 /// A backlog of pgbench and of large transactions, and apply killed again and again.

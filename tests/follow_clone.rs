@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::follow_random::connect;
 use crate::support::PATIENCE;
 use crate::support::cluster::client;
 use crate::support::follow::{Follow, PLUGINS};
@@ -105,6 +106,39 @@ fn what_is_written_during_a_clone_arrives_with_each_plugin() {
         ]);
         let names = "select string_agg(pubname, ',') from pg_publication";
         assert_eq!(follow.pair.in_target(names), "theirs");
+        follow.cleanup(&[]).exits(0);
+        follow.pair.assert_equal();
+    }
+}
+
+#[test]
+fn dl_41_a_table_that_is_made_and_filled_while_the_slot_is_made_is_copied_and_followed() {
+    for plugin in PLUGINS {
+        let Some(follow) = Follow::bare(plugin, "create table t (id int primary key)") else {
+            continue;
+        };
+        let mut writer = connect(&follow.pair.source());
+        writer
+            .batch_execute("begin; insert into t values (0)")
+            .unwrap();
+        let run = begin(&follow, "clone", &["--follow"]);
+        // The slot waits for the writer; the publications are there by now.
+        let waits = format!(
+            "select count(*) = 1 from pg_replication_slots where slot_name = '{}' and active",
+            follow.slot
+        );
+        let (from, db) = (follow.pair.from, &follow.pair.db);
+        assert!(from.wait_until(db, &waits, PATIENCE), "{}", run.said());
+        follow.pair.in_source(
+            "create table late (id int primary key, v text); insert into late values (1, 'a'), (2, 'b')",
+        );
+        writer.batch_execute("commit").unwrap();
+        wait_for_apply(&follow, &run);
+        follow
+            .pair
+            .in_source("insert into late values (3, 'c'); update late set v = 'd' where id = 1; delete from late where id = 2");
+        follow.end_here();
+        run.wait().exits(0);
         follow.cleanup(&[]).exits(0);
         follow.pair.assert_equal();
     }
