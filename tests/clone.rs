@@ -315,6 +315,29 @@ fn text_that_looks_like_copy_syntax_is_kept() {
     );
 }
 
+/// A soft hyphen equals nothing at all where the collation ignores it.
+#[test]
+fn a_char_n_that_only_looks_blank_keeps_its_characters() {
+    let sql = "create collation lax (provider = icu, locale = 'und-u-ka-shifted-ks-level1', deterministic = false);
+         create table t (id integer primary key, plain char(40), lax char(40) collate lax, bare bpchar, short char(3));
+         insert into t select i, v, v, v, left(v, 3)
+           from generate_series(1, 400) i,
+                lateral (select (array[null, '', '   ', U&'\\00AD', U&' \\00AD\\200B', E'\\t', ' x', 'é'])[1 + i % 8]) a (v);
+         create table texts (like t); alter table texts drop column id; insert into texts select plain, lax, bare, short from t";
+    let bytes = "select md5(string_agg(row, ',' order by row collate \"C\"))
+           from (select t::text || (bpcharsend(plain), bpcharsend(lax), bpcharsend(bare))::text as row from";
+    for more in [&["--copy-format", "text"][..], &[SPLIT]] {
+        let pair = arrives(sql, more);
+        for table in ["t", "texts"] {
+            let bytes = format!("{bytes} {table} t) as rows");
+            assert_eq!(pair.in_source(&bytes), pair.in_target(&bytes), "{table}");
+        }
+        let blank =
+            "select count(*) from t where lax = '' and bpcharsend(lax) <> bpcharsend(''::char(40))";
+        assert_ne!(pair.in_target(blank), "0");
+    }
+}
+
 #[test]
 fn unlogged_tables_and_their_rows_arrive() {
     arrives(

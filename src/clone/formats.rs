@@ -11,6 +11,7 @@ use crate::pg::{PgSession, Profile};
 use crate::schema::copy_format::{
     Column, Format, FormatFacts, FormatPolicy, copy_format, fetch_types,
 };
+use crate::schema::select_list::select_list;
 use crate::schema::target;
 use crate::units::{Oid, Side};
 use rusqlite::{Connection, params};
@@ -90,7 +91,7 @@ fn write_format(
     let failed = |error: rusqlite::Error| sqlite_error("write", &error);
     let columns = tx
         .prepare_cached(
-            "select attname, type_oid from s_attr where table_oid = ?1 and generated = 0
+            "select attname, type_oid, typmod from s_attr where table_oid = ?1 and generated = 0
               order by attnum",
         )
         .and_then(|mut statement| {
@@ -99,6 +100,7 @@ fn write_format(
                     Ok(Column {
                         attname: row.get(0)?,
                         type_oid: row.get(1)?,
+                        typmod: row.get(2)?,
                     })
                 })?
                 .collect::<rusqlite::Result<Vec<Column>>>()
@@ -113,6 +115,7 @@ fn write_format(
                 .map(|column| Column {
                     attname: column.attname.clone(),
                     type_oid: column.type_oid,
+                    typmod: column.typmod,
                 })
                 .collect()
         })
@@ -126,12 +129,18 @@ fn write_format(
         .map(|column| column.attname.as_str())
         .collect();
     tx.prepare_cached(
-        "insert or replace into s_copy (table_oid, columns, format, target_kind)
-         values (?1, ?2, ?3, ?4)",
+        "insert or replace into s_copy (table_oid, columns, select_list, format, target_kind)
+         values (?1, ?2, ?3, ?4, ?5)",
     )
     .and_then(|mut statement| {
         let kind = table.map_or("r", |table| table.relkind.as_str());
-        statement.execute(params![oid, list.join(", "), format, kind])
+        statement.execute(params![
+            oid,
+            list.join(", "),
+            select_list(&columns, &theirs),
+            format,
+            kind
+        ])
     })
     .map(|_| ())
     .map_err(failed)

@@ -50,6 +50,8 @@ pub(super) struct Task {
     pub(super) target_qname: String,
     /// Quoted column names, comma-separated; empty: no column to copy.
     pub(super) columns: String,
+    /// What the source is asked for, where that is not the columns as they are.
+    select_list: Option<String>,
     /// Numbers of these columns when the catalogs were read.
     pub(super) attnums: Vec<u16>,
     /// Binary COPY on both sides.
@@ -82,7 +84,7 @@ impl Task {
                             coalesce(c.target_kind, 'r'), t.persistence = 'u',
                             (select count(*) from s_part p
                               where p.table_oid = t.oid and p.plan = ?2),
-                            coalesce(c.emptying, 'new')
+                            coalesce(c.emptying, 'new'), c.select_list
                        from s_table t left join s_copy c on c.table_oid = t.oid
                       where t.oid = ?1",
                 )?
@@ -103,6 +105,7 @@ impl Task {
                         is_unlogged: row.get(9)?,
                         part_count: row.get(10)?,
                         emptying: Emptying::parse(&row.get::<_, String>(11)?),
+                        select_list: row.get(12)?,
                         unit: unit.clone(),
                     })
                 })
@@ -181,14 +184,19 @@ impl Task {
         } else {
             ""
         };
-        match (&self.condition, self.columns.as_str()) {
-            (None, "") => format!("copy (select from only {}) to stdout{format}", self.qname),
-            (None, columns) => format!("copy {} ({columns}) to stdout{format}", self.qname),
-            (Some(condition), columns) => format!(
-                "copy (select {columns} from only {} where {condition}) to stdout{format}",
-                self.qname
-            ),
+        let is_plain = self.select_list.is_none() && !self.columns.is_empty();
+        if is_plain && self.condition.is_none() {
+            return format!("copy {} ({}) to stdout{format}", self.qname, self.columns);
         }
+        let list = self.select_list.as_ref().unwrap_or(&self.columns);
+        let condition = match &self.condition {
+            Some(condition) => format!(" where {condition}"),
+            None => String::new(),
+        };
+        format!(
+            "copy (select {list} from only {}{condition}) to stdout{format}",
+            self.qname
+        )
     }
 
     /// `COPY ... FROM STDIN` for the target.

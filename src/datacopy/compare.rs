@@ -202,6 +202,7 @@ mod tests {
             name: name.to_owned(),
             type_name: type_name.to_owned(),
             type_oid: 23,
+            typmod: -1,
             not_null: false,
             generated: String::new(),
             identity: String::new(),

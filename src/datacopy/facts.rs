@@ -144,6 +144,8 @@ pub(super) struct Column {
     /// With its modifier, qualified.
     pub(super) type_name: String,
     pub(super) type_oid: Oid,
+    /// `atttypmod`; -1: none.
+    pub(super) typmod: i32,
     pub(super) not_null: bool,
     /// Empty, `s` stored, `v` virtual.
     pub(super) generated: String,
@@ -177,6 +179,7 @@ pub(super) fn read_columns(
             name: row.get("name"),
             type_name: row.get("type"),
             type_oid,
+            typmod: row.get("typmod"),
             not_null: row.get("not_null"),
             generated: row.get("generated"),
             identity: row.get("identity"),

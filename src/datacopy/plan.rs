@@ -16,6 +16,7 @@ use crate::error::{Context, Result};
 use crate::fkey::discover::{Key, Mode, Selection, Trigger};
 use crate::pg::{PgSession, quote};
 use crate::schema::copy_format::{self, Format, FormatFacts, FormatPolicy};
+use crate::schema::select_list;
 use crate::schema::server::ServerFacts;
 use crate::schema::split::{PlanOptions, plan_all};
 use crate::schema::{FetchOptions, fetch_attributes, fetch_tables};
@@ -60,6 +61,8 @@ pub(super) struct TableCopy {
     pub(super) qname: String,
     /// Quoted, comma-separated.
     pub(super) columns: String,
+    /// What the source is asked for; `None`: the columns.
+    pub(super) select_list: Option<String>,
     pub(super) format: Format,
     pub(super) emptying: Emptying,
     pub(super) parts: u32,
@@ -353,10 +356,11 @@ fn plan_tables(
             how: how_of(emptying, parts, linked, settings),
             columns: copied(&ours).map(|column| column.name.clone()).collect(),
         });
+        let (ours_typed, theirs_typed) = (typed(&ours), typed(&theirs));
         let format = if settings.insert.is_some() {
             Format::Text
         } else {
-            copy_format::copy_format(&typed(&ours), &typed(&theirs), FormatPolicy::Auto, &facts)
+            copy_format::copy_format(&ours_typed, &theirs_typed, FormatPolicy::Auto, &facts)
         };
         let names: Vec<String> = copied(&ours).map(|c| quote::ident(&c.name)).collect();
         drawn.copies.push(TableCopy {
@@ -364,6 +368,7 @@ fn plan_tables(
             target_oid: twin.to.oid,
             qname: twin.to.qname(),
             columns: names.join(", "),
+            select_list: select_list::select_list(&ours_typed, &theirs_typed),
             format,
             emptying,
             parts,
@@ -389,6 +394,7 @@ fn typed(columns: &[Column]) -> Vec<copy_format::Column> {
         .map(|column| copy_format::Column {
             attname: quote::ident(&column.name),
             type_oid: column.type_oid,
+            typmod: column.typmod,
         })
         .collect()
 }

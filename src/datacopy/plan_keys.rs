@@ -106,6 +106,7 @@ fn unplanned(target_oid: Oid, whole: bool) -> TableCopy {
         target_oid,
         qname: String::new(),
         columns: String::new(),
+        select_list: None,
         format: Format::Text,
         emptying: Emptying::Own,
         parts: u32::from(whole),

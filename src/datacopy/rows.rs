@@ -120,8 +120,15 @@ fn write_table(
         Format::Binary => "binary",
     };
     tx.execute(
-        "insert into s_copy (table_oid, columns, format, target_kind, emptying) values (?1, ?2, ?3, 'r', ?4)",
-        params![copy.oid, copy.columns, format, emptying.word()],
+        "insert into s_copy (table_oid, columns, select_list, format, target_kind, emptying)
+         values (?1, ?2, ?3, ?4, 'r', ?5)",
+        params![
+            copy.oid,
+            copy.columns,
+            copy.select_list,
+            format,
+            emptying.word()
+        ],
     )?;
     if copy.parts < 2 {
         tx.execute("delete from s_part where table_oid = ?1", [copy.oid])?;

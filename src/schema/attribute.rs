@@ -29,7 +29,7 @@ pub fn fetch_attributes(
 ) -> Result<u64> {
     clear(tx, "delete from s_attr")?;
     let mut insert = tx
-        .prepare("insert into s_attr values (?1, ?2, ?3, ?4, ?5)")
+        .prepare("insert into s_attr values (?1, ?2, ?3, ?4, ?5, ?6)")
         .map_err(ledger)?;
     let query = if version.0 < GENERATED_VERSION {
         LIST_PG96
@@ -43,6 +43,7 @@ pub fn fetch_attributes(
                 get::<i16>(row, "attnum")?,
                 get::<&str>(row, "attname")?,
                 get::<Oid>(row, "type_oid")?,
+                get::<i32>(row, "typmod")?,
                 get::<bool>(row, "generated")?,
             ])
             .map_err(ledger)?;

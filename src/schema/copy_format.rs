@@ -88,6 +88,8 @@ pub struct Column {
     pub attname: String,
     /// Type.
     pub type_oid: Oid,
+    /// Its modifier, `atttypmod`; -1: none.
+    pub typmod: i32,
 }
 
 /// What the user asked for.

@@ -15,6 +15,7 @@
 pub mod copy_format;
 pub mod plan;
 pub mod preflight;
+pub mod select_list;
 pub mod server;
 pub mod split;
 pub mod target;

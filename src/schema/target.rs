@@ -22,6 +22,8 @@ pub struct TargetColumn {
     pub attname: String,
     /// Type.
     pub type_oid: Oid,
+    /// Its modifier, `atttypmod`; -1: none.
+    pub typmod: i32,
     /// Computed by the target: not to be copied into.
     pub generated: bool,
 }
@@ -114,11 +116,11 @@ pub fn fetch_tables(
             columns: Vec::new(),
         });
         if let Some(attname) = get(row, "attname")? {
-            let (type_oid, generated) = (get(row, "type_oid")?, get(row, "generated")?);
             table.columns.push(TargetColumn {
                 attname,
-                type_oid,
-                generated,
+                type_oid: get(row, "type_oid")?,
+                typmod: get(row, "typmod")?,
+                generated: get(row, "generated")?,
             });
         }
         Ok(())

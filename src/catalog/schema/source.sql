@@ -70,6 +70,7 @@ create table s_attr (
     attnum        integer not null,
     attname       text not null,                 -- quoted
     type_oid      integer not null,
+    typmod        integer not null,
     generated     integer not null,              -- 1: stored or virtual generated column, not copied
     primary key (table_oid, attnum)
 ) without rowid;
@@ -196,6 +197,7 @@ create table s_filter (
 create table s_copy (
     table_oid     integer primary key,
     columns       text not null,                 -- quoted, comma-separated; empty: no column to copy
+    select_list   text,                          -- what the source is asked for; null: columns
     format        text not null,                 -- text, binary
     target_kind   text not null,                 -- relkind on the target
     emptying      text not null default 'new'    -- new: made by this run; own: with its rows; before: by a

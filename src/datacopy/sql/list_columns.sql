@@ -1,11 +1,11 @@
 -- Lists the columns of tables. To be run with an empty search_path, so that types of users are qualified.
 -- Parameters: $1 oid[]: the tables.
--- Columns: table_oid oid, name text (raw), type text (with its modifier), type_oid oid, not_null bool, generated
---   text ('' no, s stored, v virtual), identity text ('' no, a always, d by default), collation text (null: none),
+-- Columns: table_oid oid, name text (raw), type text (with its modifier), type_oid oid, typmod int4,
+--   not_null bool, generated text ('' no, s stored, v virtual), identity text ('' no, a always, d by default), collation text (null: none),
 --   default_value text (null: none), can_select bool.
 -- Order: table, attnum. Servers: 9.6 and later; attidentity came in 10, attgenerated in 12.
 select a.attrelid as table_oid, a.attname::text as name,
-       pg_catalog.format_type(a.atttypid, a.atttypmod) as type, a.atttypid as type_oid, a.attnotnull as not_null,
+       pg_catalog.format_type(a.atttypid, a.atttypmod) as type, a.atttypid as type_oid, a.atttypmod as typmod, a.attnotnull as not_null,
        coalesce(j.att ->> 'attgenerated', '') as generated, coalesce(j.att ->> 'attidentity', '') as identity,
        case when l.oid is not null then format('%I.%I', ln.nspname, l.collname) end as collation,
        case when coalesce(j.att ->> 'attgenerated', '') = ''

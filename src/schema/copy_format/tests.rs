@@ -12,6 +12,7 @@ fn columns(types: &[Oid]) -> Vec<Column> {
         .map(|(n, type_oid)| Column {
             attname: format!("c{n}"),
             type_oid: *type_oid,
+            typmod: -1,
         })
         .collect()
 }
