@@ -76,7 +76,11 @@ mod tests {
             column("\"a b\"", 25, 88),
             column("a", BPCHAR, 88),
         ] {
-            assert_eq!(select_list(&source, &[twin.clone()]), None, "{twin:?}");
+            assert_eq!(
+                select_list(&source, std::slice::from_ref(&twin)),
+                None,
+                "{twin:?}"
+            );
         }
     }
 
