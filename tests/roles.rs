@@ -310,6 +310,37 @@ fn what_filters_leave_out_needs_no_rights() {
 }
 
 #[test]
+fn a_partition_is_copied_alone_by_one_who_may_not_read_its_parent() {
+    let pair = owned_by(
+        "owner_only",
+        "create schema hidden;
+         create table hidden.p (id integer primary key, t text) partition by range (id); create index on hidden.p (t);
+         create table part partition of hidden.p for values from (0) to (100) partition by range (id);
+         create table part_a partition of part for values from (0) to (10);
+         create table part_b partition of part for values from (10) to (20);
+         create table lone partition of hidden.p for values from (100) to (200);
+         create table unread partition of hidden.p for values from (200) to (300);
+         insert into hidden.p select i, 'x' from generate_series(0, 19) i;
+         insert into hidden.p select i, 'y' from generate_series(100, 102) i;
+         grant select on part, part_a, part_b, lone to plain",
+    );
+    let work = WorkDir::new();
+    let filters = work.file(
+        "filters.ini",
+        "[include-only-table]\npublic.part\npublic.lone\n",
+    );
+    let options = ["--no-owner", "--no-acl", "--filters", &filters];
+    clone(&pair, "plain", "owner_only", &options).exits(0);
+    let found = "select (select count(*) from part), (select count(*) from only part_b), (select count(*) from lone),
+        (select string_agg(relname, ' ' order by relname) from pg_class where relispartition and relkind = 'r'),
+        (select count(*) from pg_index where indisvalid and indrelid in
+            ('part'::regclass, 'part_a'::regclass, 'part_b'::regclass, 'lone'::regclass)),
+        (select count(*) from pg_constraint where contype = 'p' and connamespace = 'public'::regnamespace),
+        to_regclass('hidden.p') is null";
+    assert_eq!(pair.in_target(found), "20|10|3|part_a part_b|8|4|t");
+}
+
+#[test]
 fn a_provider_may_allow_more_than_postgres_so_it_is_a_warning_there() {
     let pair = owned_by(
         "managed",

@@ -290,12 +290,16 @@ fn edits_of<'a>(
 /// Decides about every entry: first each for itself, then those that follow another one.
 fn decide(entries: &[Entry], facts: &Facts) -> BTreeMap<i32, Reason> {
     let mut reasons: BTreeMap<i32, Reason> = BTreeMap::new();
+    let by_id = index_by_id(entries);
     for entry in entries {
-        if let Some(reason) = own_reason(entry, facts) {
+        let is_alone = || {
+            let alone = !facts.filtered.is_empty() && lacks_parent(entry, entries, &by_id);
+            alone.then_some(Reason::Filtered)
+        };
+        if let Some(reason) = own_reason(entry, facts).or_else(is_alone) {
             reasons.insert(entry.dump_id, reason);
         }
     }
-    let by_id = index_by_id(entries);
     keep_schemas_of_extensions(entries, &by_id, &mut reasons);
     let partitions = partitions(entries);
     // Dependencies mostly point backwards; the loop ends when a round finds nothing new.
@@ -338,6 +342,21 @@ fn keep_schemas_of_extensions(
             reasons.remove(&id);
         }
     }
+}
+
+/// Whether an entry attaches a partition, or its index, to what the archive does not have: a parent that filters
+/// leave out and that the role may not read is no part of the dump. With its parent, an entry depends on both.
+fn lacks_parent(entry: &Entry, entries: &[Entry], by_id: &BTreeMap<i32, usize>) -> bool {
+    let kinds: &[&str] = match entry.desc.as_str() {
+        "TABLE ATTACH" => &["TABLE", "FOREIGN TABLE"],
+        "INDEX ATTACH" => &["INDEX", "CONSTRAINT"],
+        _ => return false,
+    };
+    let on = entry.depends_on.iter().filter(|id| {
+        let on = by_id.get(id).and_then(|position| entries.get(*position));
+        on.is_some_and(|on| kinds.contains(&on.desc.as_str()))
+    });
+    on.collect::<BTreeSet<&i32>>().len() < 2
 }
 
 /// Tables that stand alone until `TABLE ATTACH` makes them partitions.

@@ -456,8 +456,8 @@ impl Closure<'_> {
         self.left.undumped = self.undumped();
     }
 
-    /// A partition that is kept while its parent is not would be attached to nothing, unless the
-    /// archive knows the parent.
+    /// A table that may not be locked is named. A schema with the parent of a partition that is kept is none of
+    /// which nothing is kept: whatever the archive says of the partition may lean on it.
     fn undumped(&self) -> Undumped {
         let kept_children = self.facts.parents.iter();
         let parents_in_use: BTreeSet<Oid> = kept_children
@@ -470,7 +470,8 @@ impl Closure<'_> {
             let is_left_out = self.left.relation(*oid);
             if !is_left_out || parents_in_use.contains(oid) {
                 mixed.insert(relation.schema);
-            } else if relation.is_table() && !relation.is_readable {
+            }
+            if is_left_out && relation.is_table() && !relation.is_readable {
                 let name = (relation.nspname.clone(), relation.relname.clone());
                 undumped.tables.push(name);
             }

@@ -312,6 +312,20 @@ fn a_partition_can_go_or_stay_alone() {
 }
 
 #[test]
+fn a_parent_that_may_not_be_read_is_no_part_of_the_dump_of_its_partition() {
+    let rule = "[include-only-table]\npublic.a\n";
+    let (out, _) = tree().close(rule);
+    assert_eq!(out.undumped().tables, []);
+    let mut tree = tree();
+    tree.0.relations.get_mut(&10).unwrap().is_readable = false;
+    let (out, _) = tree.close(rule);
+    assert_eq!(
+        out.undumped().tables,
+        [("public".to_owned(), "p".to_owned())]
+    );
+}
+
+#[test]
 fn a_child_goes_with_its_parent_and_cannot_be_asked_for_alone() {
     let (out, _) = tree().close("[exclude-table]\npublic.base\n");
     assert_eq!(out.objects[&(PG_CLASS, 31)], Why::Needs((PG_CLASS, 30)));

@@ -150,6 +150,47 @@ fn a_filtered_table_takes_everything_along_but_the_sequence_others_may_use() {
 }
 
 #[test]
+fn what_attaches_a_partition_to_a_parent_that_was_not_dumped_is_left_out() {
+    for list in LISTS {
+        let mut entries = entries(list);
+        let filtered = oid_of(&entries, "TABLE", "sales orders ");
+        let is_of_parent = |entry: &Entry| {
+            [
+                "sales orders ",
+                "sales orders_customer ",
+                "sales orders_note ",
+            ]
+            .iter()
+            .any(|text| entry.rest.starts_with(text))
+        };
+        entries.retain(|entry| !is_of_parent(entry));
+        let facts = Facts {
+            filtered: [filtered].into(),
+            ..Facts::default()
+        };
+        let (pre, post) = (
+            plan_pre_data(&entries, &facts).edits,
+            plan_post_data(&entries, &facts).main,
+        );
+        let attachments = pre.iter().chain(&post).filter(|edit| {
+            let desc = edit.entry.desc.as_str();
+            matches!(desc, "TABLE ATTACH" | "INDEX ATTACH")
+        });
+        for edit in attachments {
+            // partitions of orders_2024, which is partitioned itself, stay its partitions
+            let is_below = edit.entry.rest.contains("orders_2024_h");
+            assert_eq!(edit.dropped.is_none(), is_below, "{:?}", edit.entry);
+        }
+        let unfiltered = plan_pre_data(&entries, &Facts::default()).edits;
+        assert!(
+            unfiltered
+                .iter()
+                .all(|edit| edit.dropped != Some(Reason::Filtered))
+        );
+    }
+}
+
+#[test]
 fn a_partition_is_the_first_that_its_attachment_depends_on() {
     for list in LISTS {
         let entries = entries(list);
