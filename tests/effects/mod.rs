@@ -1,17 +1,18 @@
 //! Every pair of a command and an option that the matrix wants has a test of its effect: the list says which,
-//! and a test of the list says that none is missing. Effects that no other module looks at are tested here.
+//! and a test of the list says that none is missing, and that the test named runs the command and uses the option.
+//! Effects that no other module looks at are tested here.
 //!
 //! Options of change data capture are left to the modules of that.
 
 mod copy;
 mod every;
 mod list;
+mod reach;
 mod restore;
 mod rows;
+mod seen;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use crate::matrix::{self, Row};
 use list::EFFECTS;
@@ -55,34 +56,19 @@ pub fn words(command: &str) -> Vec<String> {
     command.split(' ').map(str::to_owned).collect()
 }
 
-/// The file of a test: `module::name` of tests/, or a path below src/ with `::name`.
-fn source_of(test: &str) -> Option<(String, String)> {
-    let (module, name) = test.rsplit_once("::")?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let stem = module.replace("::", "/");
-    let places = [
-        format!("tests/{stem}.rs"),
-        format!("tests/{stem}/mod.rs"),
-        stem,
-    ];
-    let code = places
-        .iter()
-        .find_map(|place| fs::read_to_string(root.join(place)).ok())?;
-    Some((code, name.to_owned()))
-}
-
-/// Why a test does not count for an option; nothing when it does.
-fn flaw(option: &str, test: &str) -> Option<&'static str> {
-    let Some((code, name)) = source_of(test) else {
+/// Why a test does not count for an option of a command; nothing when it does.
+fn flaw(option: &str, command: &str, test: &str) -> Option<&'static str> {
+    let Some((code, name)) = reach::source_of(test) else {
         return Some("no such file");
     };
-    let Some((_, after)) = code.split_once(&format!("#[test]\nfn {name}()")) else {
+    if !code.contains(&format!("#[test]\nfn {name}()")) {
         return Some("no such test");
-    };
-    let body = after.split("\n#[test]").next().unwrap_or_default();
-    let field = option.trim_start_matches('-').replace('-', "_");
-    let is_mentioned = code.contains(option) || body.contains(&field);
-    (!is_mentioned).then_some("a test that does not know the option")
+    }
+    let body = reach::text_of(&code, &name);
+    if !reach::has_option(&body, option) {
+        return Some("a test that does not use the option");
+    }
+    (!reach::has_command(&body, command, option)).then_some("a test that does not run the command")
 }
 
 #[test]
@@ -94,8 +80,9 @@ fn every_pair_of_the_matrix_has_a_test_of_its_effect() {
     let mut tested = BTreeSet::new();
     let mut faults = Vec::new();
     for (option, commands, test) in EFFECTS {
-        faults.extend(flaw(option, test).map(|why| format!("{option}: {test}: {why}")));
         for command in commands.split(", ") {
+            let flaw = flaw(option, command, test);
+            faults.extend(flaw.map(|why| format!("{command} {option}: {test}: {why}")));
             let is_unknown = !wanted.contains(&(command, option));
             faults.extend(is_unknown.then(|| format!("{command} {option}: not in the matrix")));
             tested.insert((command, *option));

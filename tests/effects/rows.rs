@@ -1,9 +1,10 @@
 //! What the commands that copy rows, large objects and sequences do with what is there: gone on with, copied again, refused.
 
-// RESUME is --resume --not-consistent.
-use crate::steps::{RESUME, SPLIT, kill_at};
+use crate::steps::{SPLIT, kill_at};
 use crate::support::servers::GATED;
 use crate::support::{Pair, WorkDir, pair};
+
+const RESUME: [&str; 2] = ["--resume", "--not-consistent"];
 
 #[test]
 fn rows_are_copied_again_or_gone_on_with_by_the_command_for_all_data() {
