@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::follow_random::connect;
 use crate::support::follow::{Follow, TABLE, servers};
-use crate::support::program::{WorkDir, run};
+use crate::support::program::{WorkDir, run, start};
 use crate::support::servers::pair_on;
-use crate::support::{Cluster, within};
+use crate::support::{Cluster, PATIENCE, within};
 
 #[test]
 fn the_sentinel_is_printed_as_scripts_know_it() {
@@ -117,6 +118,55 @@ fn setup_is_repeated_with_resume_only_and_cleanup_always() {
     follow.cleanup(&names).exits(0);
     assert_eq!(follow.pair.in_source(&left), "0");
     assert_eq!(follow.pair.in_target(&origin), "0");
+}
+
+#[test]
+fn a_slot_that_is_made_and_not_on_record_and_one_that_is_still_being_made_are_ours_the_next_time() {
+    let follow = Follow::bare("pgoutput", TABLE).unwrap();
+    let slots = format!(
+        "select count(*) from pg_replication_slots where slot_name = '{}'",
+        follow.slot
+    );
+    // The slot is there, its file cannot be written.
+    let obstacle = follow.cdc().join("slot.tmp");
+    std::fs::create_dir_all(&obstacle).unwrap();
+    follow.setup(&[]).exits(3);
+    assert_eq!(follow.pair.in_source(&slots), "1");
+    std::fs::remove_dir(&obstacle).unwrap();
+    follow
+        .setup(&["--resume"])
+        .exits(0)
+        .says(&["Dropping replication slot"]);
+    follow.cleanup(&[]).exits(0);
+    // The server process outlives the one that asked for the slot, as it waits for a writer.
+    let mut writer = connect(&follow.pair.source());
+    writer
+        .batch_execute("begin; insert into t values (1, 'open')")
+        .unwrap();
+    let makers = "select count(*), max(pid) from pg_stat_activity
+                   where query like 'CREATE_REPLICATION_SLOT%' and datname = current_database()";
+    let start = || {
+        let words = follow.setup_words(&["--resume"]);
+        start(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let mut run = start();
+    assert!(within(PATIENCE, || follow
+        .pair
+        .in_source(makers)
+        .starts_with("1|")));
+    let first = follow.pair.in_source(makers);
+    run.kill(Signal::SIGKILL);
+    run.wait_within(PATIENCE);
+    let run = start();
+    let another = || {
+        let now = follow.pair.in_source(makers);
+        now.starts_with("1|") && now != first
+    };
+    assert!(within(PATIENCE, another), "{}", run.said());
+    writer.batch_execute("commit").unwrap();
+    run.wait().exits(0);
+    assert_eq!(follow.pair.in_source(&slots), "1");
+    follow.cleanup(&[]).exits(0);
 }
 
 #[test]

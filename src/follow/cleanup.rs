@@ -118,6 +118,9 @@ fn on_source(settings: &CleanupSettings, ledger: Option<&Ledger>) -> Result<()> 
         Some(ledger) => CdcStatus::read(ledger.connection())?.receive_backend,
         None => 0,
     };
+    if let Some(ledger) = ledger {
+        slot::end_maker(&mut session, ledger)?;
+    }
     let dropped = drop_slot(&mut session, &settings.slot, backend);
     match (result, dropped) {
         (Err(error), Err(other)) => {

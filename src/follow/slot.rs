@@ -6,6 +6,10 @@
 //! between. What is about to be made is written down before, so that nothing of ours is ever left
 //! without a record.
 
+mod half_made;
+
+pub use half_made::end_maker;
+
 use super::files::{CdcDir, Plugin, SlotFile};
 use super::publication::{self, Candidate, Plan};
 use super::selection;
@@ -15,11 +19,11 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::filter::Rules;
 use crate::pg::quote::ident;
 use crate::pg::{Canceller, Link, PgSession, Token};
-use crate::sys::clock;
-use crate::units::{Lsn, PgVersion};
-use crate::wire::Session;
+use crate::units::PgVersion;
+use crate::wire::{Session, stop_requested};
+use half_made::{INTENT, note_maker, remove_half_made};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often the set of tables may change while the slot is made.
 const TRIES_MAX: u32 = 3;
@@ -28,11 +32,6 @@ const TELL_AFTER: Duration = Duration::from_secs(5);
 
 /// The fact in the ledger that tells by which filters the tables were chosen, in one spelling.
 const FILTERS: &str = "filters";
-/// The fact in the ledger that tells which server process makes a slot, and which one.
-const MAKING: &str = "slot_maker";
-/// How long a server process that makes a slot for nobody may take to end.
-const MAKER_ENDS_WITHIN: Duration = Duration::from_secs(10);
-
 /// What to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotSettings {
@@ -98,13 +97,15 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
         let plan = publication::plan(&settings.slot, &tables, facts.version);
         look_at_tables(plugin, settings, &plan)?;
         let names = prepare_publications(&mut beside, ledger, settings, plugin, (&plan, &tables))?;
-        let mut note =
-            |pid: i32| CdcSetup::put(ledger, &[(MAKING, &format!("{pid} {}", settings.slot))]);
+        let mut note = |pid: i32| note_maker(&mut beside, ledger, pid);
         let made = create(means, (&settings.slot, plugin), false, &mut note);
         let (holder, created) = match made {
             Ok(made) => made,
             Err(error) => {
                 drop_own_publications(&mut beside, ledger)?;
+                if is_refusal(&error) {
+                    CdcSetup::put(ledger, &[(INTENT, "")])?;
+                }
                 return Err(error);
             }
         };
@@ -132,6 +133,8 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
         selection::write(means.cdc, &now.1)?;
         record((&file, rules), &facts, &mut beside, ledger)?;
         means.cdc.write_slot(&file)?;
+        // Only now: without either of them nobody would know whose slot it is.
+        CdcSetup::put(ledger, &[(INTENT, "")])?;
         log::info!(
             "Created logical replication slot \"{}\" with plugin \"{}\" at {} and exported snapshot {}",
             file.slot,
@@ -151,6 +154,13 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
     .hint("Wait until migrations of its schema are over, then start again."))
 }
 
+/// Whether the server has made no slot for certain: one of that name is somebody else's then.
+fn is_refusal(error: &Error) -> bool {
+    error
+        .sqlstate()
+        .is_some_and(|code| !code.starts_with("57") && !code.starts_with("08"))
+}
+
 /// Makes a slot itself; the session holds its snapshot, and a temporary one altogether. `note` hears of the
 /// server process before it begins, as it outlives us while it waits for transactions.
 pub fn create(
@@ -164,6 +174,13 @@ pub fn create(
     let _cancel = means
         .canceller
         .register(Token::Wire(holder.cancel_token()?));
+    // Whoever comes after us ends what is noted, once: nothing is begun by one that is to end itself.
+    if stop_requested() {
+        return Err(Error::new(
+            Kind::Stopped(15),
+            "stopped before the replication slot was made",
+        ));
+    }
     let _told = tell_who_is_waited_for(means.link.clone(), means.title.to_owned())?;
     let created = source::create_slot(&mut holder, name, plugin, temporary)?;
     Ok((holder, created))
@@ -376,54 +393,6 @@ fn look_at_tables(plugin: Plugin, settings: &SlotSettings, plan: &Plan) -> Resul
     ))
 }
 
-/// Ends the server process of a setup that was killed: it still waits for transactions to make its slot.
-fn end_maker(beside: &mut PgSession, ledger: &Ledger, slot: &str) -> Result<()> {
-    let fact = CdcSetup::get(ledger.connection(), MAKING)?.unwrap_or_default();
-    let Some((pid, name)) = fact.split_once(' ') else {
-        return Ok(());
-    };
-    let pid: i32 = pid.parse().unwrap_or_default();
-    if name != slot {
-        return Ok(());
-    }
-    // What else could have that number by now makes no slot.
-    let sql = "select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity \
-               where pid = $1 and usename = current_user and application_name like 'pgcopydb%' \
-                 and query like 'CREATE_REPLICATION_SLOT%'";
-    let since = Instant::now();
-    while !beside.query(sql, &[&pid])?.is_empty() && since.elapsed() < MAKER_ENDS_WITHIN {
-        clock::nap(Duration::from_millis(100));
-    }
-    Ok(())
-}
-
-/// Removes what a setup that crashed left: its slot cannot be used, as the snapshot is gone.
-fn remove_half_made(
-    beside: &mut PgSession,
-    ledger: &mut Ledger,
-    slot: &str,
-    plugin: Plugin,
-    facts: &SourceFacts,
-) -> Result<()> {
-    let intent = CdcSetup::get(ledger.connection(), "slot_intent")?;
-    let Some((name, at)) = intent.as_deref().and_then(|intent| intent.split_once(' ')) else {
-        return Ok(());
-    };
-    let at: Lsn = at.parse().unwrap_or_default();
-    end_maker(beside, ledger, slot)?;
-    if name == slot
-        && let Some(found) = source::read_slot(beside, slot)?
-        && found.active_pid.is_none()
-        && found.plugin == plugin.name()
-        && found.database == facts.database
-        && found.confirmed >= at
-    {
-        log::info!("Dropping replication slot \"{slot}\" of a setup that did not come to its end");
-        drop_slot(beside, slot)?;
-    }
-    drop_own_publications(beside, ledger)
-}
-
 fn refuse_existing(beside: &mut PgSession, settings: &SlotSettings) -> Result<()> {
     let name = &settings.slot;
     let Some(slot) = source::read_slot(beside, name)? else {
@@ -468,7 +437,7 @@ fn prepare_publications(
         settings.slot,
         at.unwrap_or_else(|| "0/0".to_owned())
     );
-    CdcSetup::put(ledger, &[("slot_intent", &intent)])?;
+    CdcSetup::put(ledger, &[(INTENT, &intent)])?;
     if plugin != Plugin::Pgoutput {
         return Ok(Vec::new());
     }
@@ -538,7 +507,6 @@ fn record(
             ("database_oid", &facts.database_oid.to_string()),
             ("publications", &fingerprints),
             (FILTERS, &rules.map(Rules::canonical).unwrap_or_default()),
-            ("slot_intent", ""),
         ],
     )
 }

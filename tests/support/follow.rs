@@ -94,7 +94,7 @@ impl Follow {
         all
     }
 
-    pub fn setup(&self, more: &[&str]) -> Output {
+    pub fn setup_words(&self, more: &[&str]) -> Vec<String> {
         let (source, target) = (self.pair.source(), self.target());
         let mut all = vec![
             "--source",
@@ -109,7 +109,15 @@ impl Follow {
             self.plugin,
         ];
         all.extend(more);
-        self.command(&["setup"], &all)
+        self.words(&["setup"], &all)
+    }
+
+    pub fn setup(&self, more: &[&str]) -> Output {
+        run(&self
+            .setup_words(more)
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>())
     }
 
     pub fn cleanup(&self, more: &[&str]) -> Output {
