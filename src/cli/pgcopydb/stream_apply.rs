@@ -204,7 +204,7 @@ pub(in crate::cli) fn run_catchup(args: &CatchupArgs, call: &Call<'_>) -> Result
 /// Nobody may take an end for the end that was asked for.
 fn verdict(settings: &ApplySettings, applied: Applied) -> Result<()> {
     match applied.ended {
-        Ended::Drained => Ok(()),
+        Ended::Drained(_) => Ok(()),
         Ended::Stopped => {
             log::info!(
                 "Stopped, as was asked, at {}; the same command goes on",

@@ -37,8 +37,8 @@ pub(super) enum Event {
     Idle,
     /// The file is read; the next one holds this position.
     EndOfFile(Option<Lsn>),
-    /// Enough: the endpos is reached, for this reason.
-    Stop(String),
+    /// Enough: this endpos is reached, for this reason.
+    Stop(Lsn, String),
 }
 
 /// The transaction whose lines are being read.
@@ -274,7 +274,7 @@ impl Assembler {
         self.drop_open();
         self.complete();
         let text = format!("Apply reached end position {} at {why}", self.endpos);
-        self.queue.push_back(Event::Stop(text));
+        self.queue.push_back(Event::Stop(self.endpos, text));
     }
 
     fn begin(&mut self, meta: &Meta) -> Result<()> {

@@ -63,7 +63,7 @@ impl Run<'_> {
                 .watch
                 .look(&mut engine.sessions, &self.settings.origin)?;
             if endpos.is_set() && engine.progress >= endpos {
-                return Ok(Some(Ended::Drained));
+                return Ok(Some(Ended::Drained(endpos)));
             }
             if !apply {
                 self.watch.wait_for_apply()?;

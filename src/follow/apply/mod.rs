@@ -58,7 +58,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use watch::Watch;
+use watch::{Go, Watch};
 
 /// How long a pipe is waited for before other things are looked at.
 const IDLE_MS: u16 = 100;
@@ -89,8 +89,8 @@ pub struct ApplySettings {
 /// How applying ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The endpos is reached: all that ends up to it is applied.
-    Drained,
+    /// This endpos is reached: all that ends up to it is applied. The sentinel may name another one by now.
+    Drained(Lsn),
     /// There was no further line.
     EndOfInput,
     /// A signal came.
@@ -206,20 +206,19 @@ impl<'a> Run<'a> {
         if self.settings.endpos.is_set() {
             self.watch.set_endpos(self.settings.endpos)?;
         }
-        let has_more = self.watch.wait_for_apply()?;
-        if !has_more && stop_requested() {
+        let go = self.watch.wait_for_apply()?;
+        if go == Go::Stop {
             return Ok(self.without_work(Ended::Stopped));
         }
         let former = self.watch.status()?.apply_backend;
         let former = (former != 0).then_some(former);
         let (sessions, progress) = Sessions::open(&self.link, &self.settings.origin, former)?;
         self.check_progress(sessions.keeper, progress)?;
-        if !has_more {
+        if let Go::Reached(endpos) = go {
             // What the ledger remembers is no proof: the target may have been put back since.
-            let endpos = self.endpos()?;
             let left = missing::missing(&self.settings.cdc, (progress, endpos), endpos)?;
             if left.transactions == 0 {
-                return Ok(self.without_work(Ended::Drained));
+                return Ok(self.without_work(Ended::Drained(endpos)));
             }
             log::warn!(
                 "The target is at {progress}, before what was applied to it once: {} transactions up to endpos \
@@ -317,8 +316,7 @@ impl<'a> Run<'a> {
     fn end(&mut self, mut engine: Engine, ended: Ended) -> Result<Applied> {
         let progress = engine.sessions.progress(&self.settings.origin)?;
         self.watch.publish(progress)?;
-        if ended == Ended::Drained {
-            let endpos = self.endpos()?;
+        if let Ended::Drained(endpos) = ended {
             self.refuse_early_endpos(endpos)?;
             if matches!(self.what, What::Live | What::Folder) {
                 missing::refuse_missing(&self.settings.cdc, progress, endpos)?;
@@ -389,7 +387,7 @@ impl<'a> Run<'a> {
                 "Current endpos {endpos} was previously reached at {}",
                 engine.progress
             );
-            return Ok(Ended::Drained);
+            return Ok(Ended::Drained(endpos));
         }
         let cdc = self.settings.cdc.clone();
         if matches!(self.what, What::Live) {
@@ -471,10 +469,10 @@ impl<'a> Run<'a> {
                         return Ok(Some(ended));
                     }
                 }
-                Event::Stop(why) => {
+                Event::Stop(endpos, why) => {
                     self.advance(engine, assembler, true)?;
                     log::info!("{why}");
-                    return Ok(Some(Ended::Drained));
+                    return Ok(Some(Ended::Drained(endpos)));
                 }
             }
             if stop_requested() {

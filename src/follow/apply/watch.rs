@@ -18,6 +18,17 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Time between two looks while nothing may be applied.
 const WAIT: Duration = Duration::from_millis(500);
 
+/// What is to be done once changes may be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Go {
+    /// Apply.
+    On,
+    /// Nothing: a signal came.
+    Stop,
+    /// Nothing: this endpos was reached before, as the ledger says.
+    Reached(Lsn),
+}
+
 /// The sentinel, if there is one.
 pub(super) struct Watch {
     ledger: Option<Ledger>,
@@ -109,12 +120,12 @@ impl Watch {
         self.set_mode("replay")
     }
 
-    /// Waits until changes may be applied; false when a signal came first, or when nothing is left to do.
-    pub(super) fn wait_for_apply(&self) -> Result<bool> {
+    /// Waits until changes may be applied, a signal comes, or nothing is left to do.
+    pub(super) fn wait_for_apply(&self) -> Result<Go> {
         let mut said = false;
         loop {
             let Some(sentinel) = self.sentinel()? else {
-                return Ok(true);
+                return Ok(Go::On);
             };
             if sentinel.endpos.is_set() && sentinel.endpos <= sentinel.replay_lsn {
                 log::info!(
@@ -122,13 +133,13 @@ impl Watch {
                     sentinel.endpos,
                     sentinel.replay_lsn
                 );
-                return Ok(false);
+                return Ok(Go::Reached(sentinel.endpos));
             }
             if sentinel.apply {
                 if said {
                     log::info!("The pgcopydb sentinel has enabled applying changes");
                 }
-                return Ok(true);
+                return Ok(Go::On);
             }
             if !said {
                 said = true;
@@ -138,7 +149,7 @@ impl Watch {
                 log::info!(
                     "Apply process received a shutdown signal while waiting for apply mode, quitting now"
                 );
-                return Ok(false);
+                return Ok(Go::Stop);
             }
             nap(WAIT);
         }

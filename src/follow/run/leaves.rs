@@ -263,11 +263,20 @@ pub(super) fn apply(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()
         cdc: settings.cdc.clone(),
         ledger: Some(settings.layout.ledger()),
     };
-    let applied = apply::live(&apply)?;
-    if applied.ended == apply::Ended::Drained {
+    // An endpos that is set while another one is being reached is meant, too.
+    loop {
+        let apply::Ended::Drained(endpos) = apply::live(&apply)?.ended else {
+            return Ok(());
+        };
         let ledger = Ledger::open_read_only(&settings.layout.ledger())?;
-        let lsn = Sentinel::must_read(ledger.connection())?.endpos;
-        leaf.report(&Report::Reached { lsn });
+        let wanted = Sentinel::must_read(ledger.connection())?.endpos;
+        if wanted.is_set() && wanted <= endpos {
+            leaf.report(&Report::Reached { lsn: endpos });
+            return Ok(());
+        }
+        if leaf.stopping() {
+            return Ok(());
+        }
+        log::info!("Everything up to endpos {endpos} is applied; it is {wanted} by now, going on");
     }
-    Ok(())
 }

@@ -162,7 +162,10 @@ impl Following {
             }
             Report::Reached { lsn } if role == Role::Receive => self.received = Some(*lsn),
             Report::Reached { lsn } => self.drained = Some(*lsn),
-            Report::Endpos { .. } if self.stage == Stage::Closing => {
+            Report::Endpos { lsn } if self.stage == Stage::Closing => {
+                if !lsn.is_set() || self.drained.is_none_or(|drained| drained < *lsn) {
+                    return self.go_on();
+                }
                 self.reports += 1;
                 // As when the source is away: what is applied is applied.
                 if self.reports == REPORTS_MAX {
@@ -182,6 +185,15 @@ impl Following {
             _ => {}
         }
         Vec::new()
+    }
+
+    /// The endpos was moved while the end was being made.
+    fn go_on(&mut self) -> Vec<Order> {
+        (self.stage, self.drained, self.reports) = (Stage::Stream, None, 0);
+        vec![
+            Order::Say("The endpos has moved on, applying begins again".to_owned()),
+            self.spawn(Role::Apply, 1),
+        ]
     }
 
     fn done(&mut self, role: Role) -> Vec<Order> {
@@ -314,6 +326,21 @@ mod tests {
         assert_eq!(orders, [Order::Dismiss(Role::Receive)]);
         let orders = run.on(ended(Role::Receive, End::Done));
         assert_eq!(orders, [Order::Dismiss(Role::Transform)]);
+    }
+
+    #[test]
+    fn an_endpos_that_moves_on_while_the_end_is_made_is_applied_too() {
+        let mut run = begun(true);
+        let endpos = |lsn| said(Role::Transform, Report::Endpos { lsn: Lsn(lsn) });
+        run.on(said(Role::Apply, Report::Reached { lsn: Lsn(9) }));
+        run.on(ended(Role::Apply, End::Done));
+        assert!(run.on(endpos(9)).is_empty());
+        assert_eq!(spawned(&run.on(endpos(12))), [(Role::Apply, 1)]);
+        assert_eq!(run.drained(), None);
+        // Receive had not heard of it.
+        run.on(said(Role::Receive, Report::Reached { lsn: Lsn(9) }));
+        assert!(run.on(ended(Role::Receive, End::Done)).is_empty());
+        assert_eq!(spawned(&run.on(endpos(12))), [(Role::Receive, 1)]);
     }
 
     #[test]

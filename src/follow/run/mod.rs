@@ -135,12 +135,19 @@ pub fn finish(settings: &FollowSettings, drained: Option<Lsn>) -> Result<()> {
     let row = Sentinel::must_read(ledger.connection())?;
     let (replayed, endpos) = (row.replay_lsn, row.endpos);
     log::info!("Current sentinel replay_lsn is {replayed}, endpos is {endpos}");
-    if drained.is_none_or(|drained| drained > replayed) {
+    let Some(drained) = drained else {
         return Err(
             Error::internal("all processes have ended, and the endpos is not drained")
                 .detail(format!("Applied up to {replayed}; the endpos is {endpos}."))
                 .hint("--resume goes on where it stopped."),
         );
+    };
+    if drained < endpos {
+        return Err(Error::bad_state(format!(
+            "endpos {endpos} was set while this follow ended at {drained}, and is not drained"
+        ))
+        .detail(format!("Everything up to {drained} is applied."))
+        .hint("Start the follow again with --resume: it goes on to the new end. Repeat a cutover once it has caught up."));
     }
     log::info!("Follow mode is now done, reached replay_lsn {replayed} with endpos {endpos}");
     Ok(())
