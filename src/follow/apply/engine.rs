@@ -20,6 +20,7 @@ use super::session::{Sessions, gone};
 use crate::error::{Error, Kind, Result};
 use crate::follow::applied;
 use crate::follow::origin::Keeper;
+use crate::pg::retry::{Retry, policy};
 use crate::units::{Lsn, Oid};
 use crate::wire::{Outcome, Reply, Requests, ServerMessage};
 use std::time::{Duration, Instant};
@@ -128,13 +129,7 @@ impl Engine {
         statements: &Statements,
     ) -> std::result::Result<(), Verdict> {
         if self.doomed.is_some() && group.part.continued {
-            return match self.doomed.take().filter(|_| !group.part.open) {
-                Some(mut conflict) => {
-                    conflict.txn = group.txns.first().cloned();
-                    Err(Verdict::Conflict(Box::new(conflict)))
-                }
-                None => Ok(()),
-            };
+            return self.submit_doomed(&group);
         }
         let redone = self.figures.redone;
         let all = (0, group.changes.len());
@@ -160,9 +155,39 @@ impl Engine {
                 self.commit_pending(statements, false)?;
                 self.planner.forget();
                 self.deallocate()?;
+                if group.part.continued {
+                    self.refuse_orphan(&group)?;
+                    // The parts before it are not to be rolled back with it.
+                    let session = self.sessions.pipe.session();
+                    session.simple("RELEASE SAVEPOINT part; SAVEPOINT part")?;
+                }
                 self.one_by_one(group, statements)
             }
         }
+    }
+
+    /// A part of a transaction of which an earlier one failed. Only its end tells whether that matters: it
+    /// may have been applied before.
+    fn submit_doomed(&mut self, group: &Group) -> std::result::Result<(), Verdict> {
+        if group.part.open {
+            return Ok(());
+        }
+        let Some(mut conflict) = self.doomed.take() else {
+            return Ok(());
+        };
+        conflict.txn = group.txns.first().cloned();
+        Err(Verdict::Conflict(Box::new(conflict)))
+    }
+
+    /// A part that goes on where no transaction is open would be committed without those before it.
+    pub(super) fn refuse_orphan(&self, group: &Group) -> Result<()> {
+        if self.in_txn || !group.part.continued {
+            return Ok(());
+        }
+        Err(
+            Error::internal("a part of a large transaction came where none is open on the target")
+                .transient(),
+        )
     }
 
     pub(super) fn setup(&mut self, requests: &mut Requests, txn: &Txn) {
@@ -190,6 +215,7 @@ impl Engine {
     }
 
     fn send(&mut self, group: Group, mut plan: Plan) -> Result<()> {
+        self.refuse_orphan(&group)?;
         let mut head = Requests::new();
         let committing = self.pending.take();
         if let Some(txn) = committing.as_ref().and_then(|group| group.txns.last()) {
@@ -237,24 +263,28 @@ impl Engine {
         }
     }
 
-    /// Reads results of statements that must only succeed. One that finds no open transaction where
-    /// there has to be one gives an error that has all of it read again, from what the target holds.
+    /// Reads results of statements that must only succeed.
     pub(super) fn must_succeed(&mut self, count: usize) -> std::result::Result<(), Failure> {
-        /// `no_active_sql_transaction`
-        const NO_TRANSACTION: &str = "25P01";
         for _ in 0..count {
             if let Err(message) = self.result()? {
-                let (side, pid) = (crate::units::Side::Target, self.sessions.backend.pid);
-                let error = message.to_error(side, pid, None);
-                let again = message.code == NO_TRANSACTION;
-                return Err(Failure::Fatal(if again {
-                    error.transient()
-                } else {
-                    error
-                }));
+                return Err(Failure::Fatal(self.error_of(&message)));
             }
         }
         Ok(())
+    }
+
+    fn error_of(&self, message: &ServerMessage) -> Error {
+        let pid = self.sessions.backend.pid;
+        message.to_error(crate::units::Side::Target, pid, None)
+    }
+
+    /// The error of what the same transaction, sent again, may get past; it is read again for that.
+    pub(super) fn passing(&self, why: &Why) -> Option<Error> {
+        let Why::Refused(message) = why else {
+            return None;
+        };
+        let error = self.error_of(message);
+        (policy(&error) != Retry::Never).then(|| error.transient())
     }
 
     pub(super) fn read_commit(&mut self) -> std::result::Result<(), Failure> {
@@ -331,7 +361,7 @@ impl Engine {
                 let before = flight.committing.take();
                 self.clean_up()?;
                 if let Some(group) = before {
-                    self.one_by_one(group, statements)?;
+                    self.after_commit_failed(why, group, statements)?;
                 }
                 self.one_by_one(flight.group, statements)
             }
@@ -416,12 +446,25 @@ impl Engine {
             Err(Failure::Commit(why) | Failure::Step(_, why)) => {
                 self.say_redo(&why);
                 self.clean_up()?;
-                if group.part.continued {
-                    // Its parts are gone; what the COMMIT said is the verdict.
-                    return Err(at_commit(why, &group, statements));
-                }
-                self.one_by_one(group, statements)
+                self.after_commit_failed(why, group, statements)
             }
+        }
+    }
+
+    /// After a COMMIT that was refused, and rolled back.
+    fn after_commit_failed(
+        &mut self,
+        why: Why,
+        group: Group,
+        statements: &Statements,
+    ) -> std::result::Result<(), Verdict> {
+        if !group.part.continued {
+            return self.one_by_one(group, statements);
+        }
+        // Its parts before this one are gone: what is left must not be committed by itself.
+        match self.passing(&why) {
+            Some(error) => Err(error.into()),
+            None => Err(at_commit(why, &group, statements)),
         }
     }
 

@@ -159,6 +159,7 @@ impl Engine {
         group: Group,
         statements: &Statements,
     ) -> std::result::Result<(), Verdict> {
+        self.refuse_orphan(&group)?;
         if !self.in_txn {
             self.sessions
                 .pipe
@@ -175,6 +176,9 @@ impl Engine {
                 Err(Tried::Verdict(verdict)) => return Err(verdict),
                 Err(Tried::Refused(why, step)) => (why, step),
             };
+            if let Some(error) = self.passing(&why) {
+                return Err(error.into());
+            }
             self.back_to_savepoint()?;
             let again = matches!(&why, Why::Refused(message) if message.code == "0A000");
             if again && self.may_try_again(&why, step.as_ref()) {
