@@ -3,7 +3,8 @@
 //! `receive` alone writes it: JSON lines are on disk first, then the records, then the server is told.
 //! So a valid record proves durable bytes. Readers stop at the first record that is not valid. Records
 //! are in the order of the lines, and their end LSNs never fall. Losing the index is harmless: it is
-//! made anew from the JSON files.
+//! made anew from the JSON files. Records of transactions that were applied and whose files are gone are cut
+//! off its beginning: the number of the first record tells how many.
 //!
 //! ```text
 //! record, 96 bytes, little endian:
@@ -19,8 +20,9 @@
 use super::files::{CdcDir, SegmentName, trouble};
 use crate::error::Result;
 use crate::units::Lsn;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 /// Bytes of a record.
 pub const RECORD_BYTES: usize = 96;
@@ -170,10 +172,12 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-/// An index opened for reading. New records are seen as they are written.
+/// An index opened for reading. New records are seen as they are written, until its beginning is cut off.
 #[derive(Debug)]
 pub struct TxnIndex {
     file: File,
+    /// Records that were cut off its beginning.
+    base: u64,
     path: std::path::PathBuf,
 }
 
@@ -182,39 +186,56 @@ impl TxnIndex {
     pub fn open(cdc: &CdcDir) -> Result<Option<Self>> {
         let path = cdc.txn_index();
         match File::open(&path) {
-            Ok(file) => Ok(Some(Self { file, path })),
+            Ok(file) => {
+                let mut index = Self {
+                    file,
+                    base: 0,
+                    path,
+                };
+                let first = index.read(0)?;
+                index.base = first.map_or(0, |record| record.seq.saturating_sub(1));
+                Ok(Some(index))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(trouble("open", &path, &error)),
         }
     }
 
-    /// Records that are there now, counted by size; the last one may be torn.
-    pub fn len(&self) -> Result<u64> {
+    /// Number of the last record, counted by size; it may be torn.
+    fn end(&self) -> Result<u64> {
         let metadata = self.file.metadata();
         let bytes = metadata.map_err(|error| trouble("read", &self.path, &error))?;
-        Ok(bytes.len() / RECORD_BYTES as u64)
+        Ok(self.base + bytes.len() / RECORD_BYTES as u64)
     }
 
-    /// Whether there is no record.
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.len()? == 0)
+    /// Bytes of the file up to the end of a record, by its number from 1.
+    pub fn bytes_through(&self, seq: u64) -> u64 {
+        seq.saturating_sub(self.base) * RECORD_BYTES as u64
     }
 
-    /// Record number `at`, from 0; none behind the last valid one.
+    /// Record number `at`, from 0; none behind the last valid one, and none that was cut off.
     pub fn get(&self, at: u64) -> Result<Option<Record>> {
+        let Some(place) = at.checked_sub(self.base) else {
+            return Ok(None);
+        };
+        Ok(self.read(place)?.filter(|record| record.seq == at + 1))
+    }
+
+    /// The record at a place in the file, from 0.
+    fn read(&self, place: u64) -> Result<Option<Record>> {
         let mut bytes = [0; RECORD_BYTES];
-        let offset = at.saturating_mul(RECORD_BYTES as u64);
+        let offset = place.saturating_mul(RECORD_BYTES as u64);
         match self.file.read_exact_at(&mut bytes, offset) {
-            Ok(()) => Ok(Record::decode(&bytes).filter(|record| record.seq == at + 1)),
+            Ok(()) => Ok(Record::decode(&bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(trouble("read", &self.path, &error)),
         }
     }
 
-    /// Number, from 0, of the first record whose end LSN is greater than `lsn`; the number of valid
-    /// records when there is none.
+    /// Number, from 0, of the first record whose end LSN is greater than `lsn`, of those that are there; one
+    /// more than the last valid one's when there is none.
     pub fn first_after(&self, lsn: Lsn) -> Result<u64> {
-        let (mut low, mut high) = (0, self.len()?);
+        let (mut low, mut high) = (self.base, self.end()?);
         while low < high {
             let middle = low + (high - low) / 2;
             match self.get(middle)? {
@@ -227,8 +248,8 @@ impl TxnIndex {
 
     /// The last valid record.
     pub fn last(&self) -> Result<Option<Record>> {
-        let mut count = self.len()?;
-        while count > 0 {
+        let mut count = self.end()?;
+        while count > self.base {
             if let Some(record) = self.get(count - 1)? {
                 return Ok(Some(record));
             }
@@ -236,6 +257,43 @@ impl TxnIndex {
         }
         Ok(None)
     }
+}
+
+/// Cuts off the records of transactions that end before `through`, up to where files were pruned, when
+/// there are `at_least` of them and they are half of it. The last record stays. True: it is another file now;
+/// whoever writes has to open it again. To be called by the one who writes.
+pub fn cut(cdc: &CdcDir, through: Lsn, at_least: u64) -> Result<bool> {
+    let Some(mut index) = TxnIndex::open(cdc)? else {
+        return Ok(false);
+    };
+    let Some(last) = index.last()? else {
+        return Ok(false);
+    };
+    let kept = index.first_after(Lsn(through.0.saturating_sub(1)))?;
+    let gone = kept.min(last.seq - 1) - index.base;
+    if gone < at_least || gone * 2 < last.seq - index.base {
+        return Ok(false);
+    }
+    let skipped = gone * RECORD_BYTES as u64;
+    let bytes = index.bytes_through(last.seq) - skipped;
+    let new = cdc.top().join("txn.idx.new");
+    let copied = index.file.seek(SeekFrom::Start(skipped)).and_then(|_| {
+        let mut out = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)?;
+        std::io::copy(&mut (&index.file).take(bytes), &mut out)?;
+        out.sync_all()?;
+        std::fs::rename(&new, &index.path)
+    });
+    if let Err(error) = copied {
+        let _best = std::fs::remove_file(&new);
+        return Err(trouble("cut", &index.path, &error));
+    }
+    cdc.sync()?;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -298,5 +356,39 @@ mod tests {
         ] {
             assert_eq!(index.first_after(Lsn(lsn)).unwrap(), at, "{lsn}");
         }
+    }
+
+    #[test]
+    fn what_was_pruned_is_cut_off_and_the_rest_keeps_its_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let cdc = CdcDir::new(folder.path().to_path_buf());
+        assert!(!cut(&cdc, Lsn(1), 1).unwrap());
+        let mut bytes: Vec<u8> = (1..=10).flat_map(|seq| record(seq).encode()).collect();
+        bytes.extend_from_slice(&[0; 50]);
+        std::fs::write(cdc.txn_index(), &bytes).unwrap();
+        // Too few, and not half of it.
+        assert!(!cut(&cdc, Lsn(8048), 8).unwrap());
+        assert!(!cut(&cdc, Lsn(5048), 1).unwrap());
+        // What a process that was killed left.
+        std::fs::write(folder.path().join("txn.idx.new"), &bytes).unwrap();
+        let before = TxnIndex::open(&cdc).unwrap().unwrap();
+        assert!(cut(&cdc, Lsn(8048), 7).unwrap());
+        // The last one that was applied stays: a cutover names it.
+        let index = TxnIndex::open(&cdc).unwrap().unwrap();
+        assert_eq!(index.get(6).unwrap(), None);
+        assert_eq!(index.get(7).unwrap(), Some(record(8)));
+        assert_eq!(index.last().unwrap(), Some(record(10)));
+        assert_eq!(index.bytes_through(10), 3 * RECORD_BYTES as u64);
+        assert_eq!(std::fs::metadata(cdc.txn_index()).unwrap().len(), 288);
+        for (lsn, at) in [(0, 7), (8047, 7), (8048, 8), (9048, 9), (u64::MAX, 10)] {
+            assert_eq!(index.first_after(Lsn(lsn)).unwrap(), at, "{lsn}");
+        }
+        // Who has it open goes on reading what was there.
+        assert_eq!(before.get(0).unwrap(), Some(record(1)));
+        // All of it: the last record stays.
+        assert!(cut(&cdc, Lsn(u64::MAX), 1).unwrap());
+        let index = TxnIndex::open(&cdc).unwrap().unwrap();
+        assert_eq!(index.first_after(Lsn(0)).unwrap(), 9);
+        assert_eq!(index.last().unwrap(), Some(record(10)));
     }
 }

@@ -131,7 +131,7 @@ fn cut_index(cdc: &CdcDir) -> Result<Option<Record>> {
         return Ok(None);
     };
     let last = index.last()?;
-    let bytes = last.map_or(0, |record| record.seq * RECORD_BYTES as u64);
+    let bytes = last.map_or(0, |record| index.bytes_through(record.seq));
     let path = cdc.txn_index();
     OpenOptions::new()
         .write(true)

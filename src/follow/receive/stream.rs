@@ -76,6 +76,8 @@ pub(super) struct Look {
     pub(super) lags: bool,
     /// The connection has to be made anew.
     pub(super) renew: bool,
+    /// Files of what ends before this were removed; none where that was not looked at.
+    pub(super) pruned: Option<Lsn>,
 }
 
 /// A stream under way.
@@ -243,6 +245,9 @@ impl<'a> Stream<'a> {
         if self.last_look.is_none_or(|last| now - last >= LOOK_EVERY) {
             self.last_look = Some(now);
             self.look = beside.look(self.store)?;
+            if let Some(pruned) = self.look.pruned {
+                self.store.prune_index(pruned);
+            }
             let held_long = self.held_since.is_some_and(|since| now - since >= HELD_MAX);
             if self.look.is_full || (self.look.lags && held_long) {
                 return Ok(Some(Ended::Full));

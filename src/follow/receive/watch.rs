@@ -9,7 +9,7 @@ use super::space::Space;
 use super::store::Store;
 use super::stream::{Beside, Look};
 use crate::catalog::sentinel::{self, Position};
-use crate::catalog::{Ledger, Sentinel};
+use crate::catalog::{CdcStatus, Ledger, Sentinel};
 use crate::error::{Error, Result};
 use crate::follow::files::CdcDir;
 use crate::follow::publication;
@@ -26,6 +26,8 @@ const SOURCE_EVERY: Duration = Duration::from_secs(60);
 /// A standby, which can be promoted at any moment, is looked at so often: from then on files are to carry
 /// the name of another timeline.
 const STANDBY_EVERY: Duration = Duration::from_secs(2);
+/// Whether files were pruned is looked at so often.
+const PRUNED_EVERY: Duration = Duration::from_secs(60);
 
 /// What is watched.
 pub(super) struct Watch {
@@ -46,6 +48,7 @@ pub(super) struct Watch {
     space_at: Option<Instant>,
     source_at: Instant,
     standby_at: Instant,
+    pruned_at: Option<Instant>,
     warned_scarce: bool,
     warned_large: bool,
     warned_ledger: bool,
@@ -72,6 +75,7 @@ impl Watch {
             space_at: None,
             source_at: Instant::now(),
             standby_at: Instant::now(),
+            pruned_at: None,
             warned_scarce: false,
             warned_large: false,
             warned_ledger: false,
@@ -154,6 +158,19 @@ impl Watch {
     /// Whether there is no room only until more is transformed.
     fn lags(&self) -> bool {
         self.shortage.is_some() && self.space.is_some_and(|space| space.is_lag(self.most))
+    }
+
+    /// Up to where files were pruned, when it is time for a look.
+    fn pruned(&mut self) -> Option<Lsn> {
+        let is_recent = self
+            .pruned_at
+            .is_some_and(|last| last.elapsed() < PRUNED_EVERY);
+        if is_recent {
+            return None;
+        }
+        self.pruned_at = Some(Instant::now());
+        let status = CdcStatus::read(self.ledger.connection()).ok()?;
+        Some(status.pruned_through).filter(|lsn| lsn.is_set())
     }
 
     /// The session beside the stream, to be put back.
@@ -263,6 +280,7 @@ impl Beside for Watch {
             is_full,
             lags: self.lags(),
             renew,
+            pruned: self.pruned(),
         })
     }
 

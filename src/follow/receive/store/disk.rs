@@ -6,12 +6,15 @@ use super::{BUFFER_BYTES, Current, Store};
 use crate::error::{Error, Result};
 use crate::follow::files::{SegmentName, trouble};
 use crate::follow::json_line::{Action, JsonLine};
-use crate::follow::txn_index::{Place, RECORD_BYTES};
+use crate::follow::txn_index::{self, Place, RECORD_BYTES};
 use crate::units::Lsn;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// Fewer records of the transaction index are not worth being cut off: about a megabyte.
+const RECORDS_CUT_LEAST: u64 = 10_000;
 
 impl Store {
     pub(super) fn append(&mut self, line: &[u8]) -> Result<Place> {
@@ -122,6 +125,16 @@ impl Store {
         }
         self.pending.clear();
         Ok(())
+    }
+
+    /// Lets go of the records of transactions before `pruned`, whose files are gone.
+    pub(in crate::follow::receive) fn prune_index(&mut self, pruned: Lsn) {
+        match txn_index::cut(&self.cdc, pruned, RECORDS_CUT_LEAST) {
+            // The next records go into the new file.
+            Ok(true) => self.index = None,
+            Ok(false) => {}
+            Err(error) => log::debug!("{error}"),
+        }
     }
 
     /// Opens the file of a segment for appending; one that was closed is copied first, as those who
