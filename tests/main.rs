@@ -24,6 +24,7 @@ mod follow_apply;
 mod follow_clone;
 mod follow_faults;
 mod follow_filters;
+mod follow_large;
 mod follow_live;
 mod follow_loss;
 mod follow_ops;
