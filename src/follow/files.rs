@@ -8,6 +8,7 @@
 //! <24 hex>.json.partial    being written; beside a closed file of that name it counts if not shorter
 //! <24 hex>.sql[.partial]   the transformed counterpart
 //! latest                   symbolic link to the JSON file written last
+//! cuts                     symbolic link to nothing: how often a JSON file was cut
 //! txn.idx                  what is complete and on disk (txn_index.rs)
 //! slot origin tli wal_segment_size <8 hex>.history boot_id conflicts.jsonl <xid>.json rt
 //! ```
@@ -244,6 +245,21 @@ impl CdcDir {
     /// The link to the JSON file written last.
     pub fn latest(&self) -> PathBuf {
         self.top.join("latest")
+    }
+
+    /// What changes each time a file is cut: after that, other bytes may come where a reader has been already.
+    pub fn cuts(&self) -> PathBuf {
+        std::fs::read_link(self.top.join("cuts")).unwrap_or_default()
+    }
+
+    /// Tells readers that a file was cut. A link takes no room on a disk that is full.
+    pub fn note_cut(&self) -> Result<()> {
+        let count: u64 = self.cuts().to_str().unwrap_or("").parse().unwrap_or(0);
+        let (path, temporary) = (self.top.join("cuts"), self.top.join("cuts.tmp"));
+        let _gone = std::fs::remove_file(&temporary);
+        std::os::unix::fs::symlink((count + 1).to_string(), &temporary)
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .map_err(|error| trouble("write", &path, &error))
     }
 
     /// The transaction index.

@@ -142,15 +142,10 @@ fn go_on(this: &Run, kind: Kind, load: &mut Load) -> Result<Running, String> {
     if out.code == 0 || is_our_doing(&out) {
         return Ok(begin(this, kind, kind.again));
     }
-    if out.code != 3 && !is_being_made(&out) {
+    if out.code != 3 {
         must(&out, "a clone that is resumed")?;
     }
     Ok(anew(this, kind, load, &out))
-}
-
-/// Killed while the slot was being made: the server goes on with that while transactions are open.
-fn is_being_made(out: &Output) -> bool {
-    out.stderr.contains("already exists")
 }
 
 /// All begins anew after a refusal.
@@ -208,9 +203,6 @@ fn disturb(
         1 => {
             running.kill(Signal::SIGTERM);
             let out = running.wait_within(GONE);
-            if is_being_made(&out) {
-                return Ok(anew(this, kind, load, &out));
-            }
             // The signal may come before it is heeded; a copy that is not whole is no success.
             if !is_our_doing(&out) && ![143, 15].contains(&out.code) {
                 must(&out, "a follow that was stopped")?;
@@ -276,11 +268,6 @@ fn wait_for_copy(
             return Ok(running);
         }
         let out = running.wait_within(GONE);
-        if is_being_made(&out) {
-            // Refused later than was waited for.
-            running = anew(this, kind, load, &out);
-            continue;
-        }
         if !is_our_doing(&out) {
             must(&out, "the clone")?;
         }

@@ -174,6 +174,7 @@ fn cut_files(cdc: &CdcDir, segments: &mut Vec<Segment>, end: Place) -> Result<()
                 .open(&json)
                 .and_then(|file| file.set_len(end.offset).and_then(|()| file.sync_all()))
                 .map_err(|error| trouble("cut", &json, &error))?;
+            cdc.note_cut()?;
         }
         let later = [cdc.json(segment.name), cdc.json_partial(segment.name)];
         let later = later.into_iter().filter(|_| segment.name > end.segment);
@@ -252,6 +253,7 @@ impl Scan<'_> {
             file.set_len(at)
                 .and_then(|()| file.sync_all())
                 .map_err(|error| trouble("cut", &path, &error))?;
+            self.cdc.note_cut()?;
         }
         Ok(())
     }

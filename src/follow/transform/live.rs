@@ -29,6 +29,19 @@ struct Tail<'a> {
     line: Vec<u8>,
     offset: u64,
     number: u64,
+    /// The mark of the last cut before the file was opened.
+    cuts: PathBuf,
+}
+
+/// How far reading came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Got {
+    /// There is more.
+    More,
+    /// To the end of what there is.
+    All,
+    /// A file was cut: nothing that was read last may be believed.
+    Cut,
 }
 
 /// What became of a file.
@@ -124,6 +137,7 @@ impl<'a> Tail<'a> {
     /// Begins with a file; none when it was closed in this moment.
     fn begin(cdc: &CdcDir, name: SegmentName, options: Options<'a>) -> Result<Option<Self>> {
         let path = cdc.json_partial(name);
+        let cuts = cdc.cuts();
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -150,36 +164,47 @@ impl<'a> Tail<'a> {
             line: Vec::new(),
             offset: 0,
             number: 0,
+            cuts,
         }))
     }
 
     /// Reads on; gives whether there was anything to read, and what became of the file.
     fn turn(&mut self, cdc: &CdcDir) -> Result<(bool, Fate)> {
         let before = self.offset;
-        if !self.read()? {
-            return Ok((true, Fate::Open));
+        match self.read(cdc)? {
+            Got::More => return Ok((true, Fate::Open)),
+            Got::Cut => return Ok((true, Fate::Gone)),
+            Got::All => {}
         }
         self.making.flush()?;
         let mut fate = self.fate(cdc);
         if fate == Fate::Closed {
             // What was written before it was closed, and after it was read last.
-            while !self.read()? {}
-            if !self.line.is_empty() {
+            let mut got = Got::More;
+            while got == Got::More {
+                got = self.read(cdc)?;
+            }
+            if got == Got::Cut || !self.line.is_empty() {
                 fate = Fate::Gone;
             }
         }
         Ok((self.offset > before, fate))
     }
 
-    /// Transforms lines, not more than a turn's; true at the end of what there is.
-    fn read(&mut self) -> Result<bool> {
+    /// Transforms lines, not more than a turn's.
+    fn read(&mut self, cdc: &CdcDir) -> Result<Got> {
         let stop_at = self.offset + TURN_BYTES;
         while self.offset < stop_at {
+            let buffered = self.file.buffer().len();
             let read = self.file.read_until(b'\n', &mut self.line);
             let read = read.map_err(|error| failed("read", &self.path, &error))?;
+            // What is read from the file goes on where it was read before, unless it was cut meanwhile.
+            if read >= buffered && cdc.cuts() != self.cuts {
+                return Ok(Got::Cut);
+            }
             self.offset += read as u64;
             if self.line.last() != Some(&b'\n') {
-                return Ok(true);
+                return Ok(Got::All);
             }
             self.line.pop();
             self.number += 1;
@@ -190,7 +215,7 @@ impl<'a> Tail<'a> {
             self.line.clear();
             self.line.shrink_to(LINE_BYTES_KEPT);
         }
-        Ok(false)
+        Ok(Got::More)
     }
 
     fn fate(&self, cdc: &CdcDir) -> Fate {
@@ -278,5 +303,44 @@ mod tests {
         .unwrap();
         while live.turn().unwrap() {}
         assert!(read(&sql).ends_with("-- ENDPOS {\"lsn\":\"0/30\"}\n"));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_and_has_grown_again_before_it_is_looked_at_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let cdc = CdcDir::new(folder.path().to_owned());
+        let name = SegmentName::of_number(1, 5);
+        let (partial, sql) = (cdc.json_partial(name), cdc.sql_partial(name));
+        let tables = SourceTables::default();
+        let options = Options {
+            tables: &tables,
+            keep_no_op: false,
+            endpos: Lsn::UNSET,
+        };
+        std::fs::write(
+            &partial,
+            format!("{BEGIN}{INSERT}{INSERT}{}", &INSERT[..30]),
+        )
+        .unwrap();
+        let mut live = Live::new(&cdc, options).unwrap();
+        while live.turn().unwrap() {}
+        let json = std::fs::OpenOptions::new()
+            .write(true)
+            .open(&partial)
+            .unwrap();
+        json.set_len(BEGIN.len() as u64).unwrap();
+        cdc.note_cut().unwrap();
+        let rest = format!(
+            "{{\"action\":\"R\",\"lsn\":\"0/0\"}}\n{BEGIN}{INSERT}{INSERT}{INSERT}{COMMIT}"
+        );
+        let mut json = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&partial)
+            .unwrap();
+        json.write_all(rest.as_bytes()).unwrap();
+        while live.turn().unwrap() {}
+        let made = read(&sql);
+        assert_eq!(made.matches("[\"1\",\"1\",\"1\"]").count(), 1, "{made}");
+        assert!(made.contains("COMMIT; -- {\"xid\":7"));
     }
 }

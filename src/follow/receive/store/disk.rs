@@ -55,9 +55,8 @@ impl Store {
         };
         let written = current.file.write_all(&self.buffer);
         if let Err(error) = written.and_then(|()| current.file.write_all(more)) {
+            // A torn line at the end is cut when the files are looked through again.
             let path = self.cdc.json_partial(current.name);
-            // A torn line at the end is cut when the files are looked through again, in any case.
-            let _best = current.file.set_len(self.written_bytes);
             return Err(self.failed("write", &path, &error));
         }
         self.buffer.clear();
