@@ -24,6 +24,9 @@ const SETTINGS: &str = "set client_encoding to 'UTF8'; set datestyle to 'ISO'; \
     set xmloption to 'content'; set lc_monetary to 'C'; set search_path to ''; \
     set statement_timeout to 0; set idle_in_transaction_session_timeout to 0; set lock_timeout to 0";
 
+/// How long what is asked beside a stream may go unacknowledged, in milliseconds.
+const WATCH_WAITS_MS: &str = "10000";
+
 /// First version that runs SQL on replication connections and exports snapshots by name.
 const SQL_ON_WALSENDER: PgVersion = PgVersion(100_000);
 
@@ -235,6 +238,21 @@ pub fn connect_replication(link: &Link, title: &str, budget: Duration) -> Result
         }
         Ok(session)
     })
+}
+
+/// The same source for looks beside a stream: where no packet passes, a question ends with an error soon, as
+/// the stream is not read meanwhile.
+pub fn watching(link: &Link) -> Link {
+    let mut link = link.clone();
+    if matches!(link.conn.get("tcp_user_timeout"), None | Some("0")) {
+        link.conn.set("tcp_user_timeout", WATCH_WAITS_MS);
+    }
+    link
+}
+
+/// Opens a session for such looks; a source that is away is not waited for.
+pub fn connect_watching(link: &Link, title: &str) -> Result<PgSession> {
+    link.session_within(Duration::ZERO, title, &Profile::Catalog)
 }
 
 /// Opens an ordinary session for what the replication connection cannot do.

@@ -10,6 +10,7 @@ use crate::conninfo::{ConnInfo, Pin, ToolSettings};
 use crate::error::{Error, Result};
 use crate::units::Side;
 use crate::wire;
+use std::time::Duration;
 
 /// A server backend by its pid and start time, so that a recycled pid is never mistaken for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,13 +67,20 @@ impl Link {
 
     /// Opens a session for ordinary queries. A server that is away is waited for.
     pub fn session(&self, title: &str, profile: &Profile) -> Result<PgSession> {
+        self.session_within(RECONNECT_BUDGET, title, profile)
+    }
+
+    /// The same, trying for so long; zero: once.
+    pub fn session_within(
+        &self,
+        budget: Duration,
+        title: &str,
+        profile: &Profile,
+    ) -> Result<PgSession> {
         let name = application_name(title);
-        with_backoff(
-            RECONNECT_BUDGET,
-            &self.what(),
-            &wire::stop_requested,
-            || connect(&self.conn, &self.pin, self.side, &name, profile),
-        )
+        with_backoff(budget, &self.what(), &wire::stop_requested, || {
+            connect(&self.conn, &self.pin, self.side, &name, profile)
+        })
     }
 
     /// Opens a session for streaming. A server that is away is waited for.

@@ -33,7 +33,7 @@ impl Receiver<'_> {
         log::info!("Connecting to logical decoding replication stream");
         let link = &self.settings.link;
         let budget = RECONNECT_BUDGET.saturating_sub(self.last_contact.elapsed());
-        let mut beside = source::connect_beside(link, TITLE)?;
+        let mut beside = source::connect_beside(&self.watch.link, TITLE)?;
         let facts = source::read_facts(&mut beside)?;
         let confirmed = self.check_source(&facts, &mut beside, start)?;
         self.free_slot(&mut beside)?;

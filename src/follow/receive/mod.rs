@@ -112,7 +112,7 @@ pub fn run(settings: &ReceiveSettings, stop: &dyn Fn() -> bool) -> Result<Outcom
         cdc.clone(),
         Behind::of(slot.slot.clone(), tables),
         ledger,
-        settings.link.clone(),
+        source::watching(&settings.link),
     );
     watch.most = settings.max_cdc_size;
     watch.read_sentinel()?;

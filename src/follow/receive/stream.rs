@@ -33,6 +33,8 @@ const HELD_NAP: Duration = Duration::from_millis(50);
 const WAIT: Duration = Duration::from_millis(100);
 /// A server that is asked and says nothing for so long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// The same where the network was away, and is there again: what was sent meanwhile may be repeated much later.
+const SILENCE_AFTER_CUT: Duration = Duration::from_secs(3);
 /// Where nothing else is written, a K line is so often.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 /// A buffer that grew larger is given back.
@@ -74,6 +76,8 @@ pub(super) struct Look {
     pub(super) is_full: bool,
     /// There is none until more is transformed.
     pub(super) lags: bool,
+    /// When a connection beside the stream, lost as no packet passed, could be made again.
+    pub(super) came_back: Option<Instant>,
     /// The connection has to be made anew.
     pub(super) renew: bool,
     /// Files of what ends before this were removed; none where that was not looked at.
@@ -99,6 +103,8 @@ pub(super) struct Stream<'a> {
     held_since: Option<Instant>,
     last_heard: Instant,
     last_asked: Instant,
+    /// Since when the network is there again.
+    back_since: Option<Instant>,
     last_line: Instant,
     scratch: String,
     /// Messages read.
@@ -141,6 +147,7 @@ impl<'a> Stream<'a> {
             held_since: None,
             last_heard: now,
             last_asked: now,
+            back_since: None,
             last_line: now,
             scratch: String::new(),
             messages: 0,
@@ -255,6 +262,10 @@ impl<'a> Stream<'a> {
             if self.look.renew {
                 return Ok(Some(Ended::Renew));
             }
+            if self.look.came_back.is_some() {
+                self.back_since = self.look.came_back;
+                self.feedback(true)?;
+            }
             let known = self.idle_at.max(self.store.boundary());
             if self.look.endpos.is_set() && known >= self.look.endpos {
                 return Ok(Some(Ended::Endpos(self.look.endpos)));
@@ -272,7 +283,15 @@ impl<'a> Stream<'a> {
         }
         // An idle server is asked where it is: soon when there is an end to reach, else to see that
         // it is still there.
-        let quiet = now - self.last_heard;
+        let quiet = now.saturating_duration_since(self.last_heard);
+        if let Some(since) = self.back_since {
+            if self.last_heard >= since {
+                self.back_since = None;
+            } else if now.saturating_duration_since(since) >= SILENCE_AFTER_CUT {
+                log::info!("The source can be reached, and its stream is silent: connecting anew");
+                return Ok(Some(Ended::Renew));
+            }
+        }
         let ask_every = if self.look.endpos.is_set() {
             SYNC_EVERY
         } else {

@@ -29,6 +29,9 @@ const STANDBY_EVERY: Duration = Duration::from_secs(2);
 /// Whether files were pruned is looked at so often.
 const PRUNED_EVERY: Duration = Duration::from_secs(60);
 
+/// A question that fails after so long has met a network that is cut.
+const CUT_AFTER: Duration = Duration::from_secs(5);
+
 /// What is watched.
 pub(super) struct Watch {
     pub(super) cdc: CdcDir,
@@ -43,6 +46,10 @@ pub(super) struct Watch {
     pub(super) standby_tli: Option<Tli>,
     /// Session for the looks at the source.
     pub(super) beside: Option<PgSession>,
+    /// When it had got no answer for long, as no packet passed.
+    cut_at: Option<Instant>,
+    /// When it could be made again after that.
+    came_back: Option<Instant>,
     pub(super) endpos: Lsn,
     pub(super) replayed: Lsn,
     space_at: Option<Instant>,
@@ -70,6 +77,8 @@ impl Watch {
             outlet: None,
             standby_tli: None,
             beside: None,
+            cut_at: None,
+            came_back: None,
             endpos: Lsn::UNSET,
             replayed: Lsn::UNSET,
             space_at: None,
@@ -173,12 +182,16 @@ impl Watch {
         Some(status.pruned_through).filter(|lsn| lsn.is_set())
     }
 
-    /// The session beside the stream, to be put back.
+    /// The session beside the stream, to be put back; one that is not has failed.
     fn take_beside(&mut self) -> Result<PgSession> {
-        match self.beside.take() {
-            Some(session) => Ok(session),
-            None => source::connect_beside(&self.link, "follow receive"),
+        if let Some(session) = self.beside.take() {
+            return Ok(session);
         }
+        let session = source::connect_watching(&self.link, "follow receive")?;
+        if self.cut_at.take().is_some() {
+            self.came_back = Some(Instant::now());
+        }
+        Ok(session)
     }
 
     /// Looks at the publications.
@@ -260,6 +273,7 @@ impl Beside for Watch {
             self.space_at = Some(Instant::now());
             is_full = self.look_at_space(Some(store))? && !self.lags();
         }
+        let begun = Instant::now();
         let mut renew = self.look_now_and_then()?;
         if self.behind.is_due() {
             let session = self.take_beside();
@@ -272,6 +286,9 @@ impl Beside for Watch {
                 Err(error) => log::debug!("{error}"),
             }
         }
+        if self.beside.is_none() && begun.elapsed() >= CUT_AFTER {
+            self.cut_at = Some(begun);
+        }
         self.behind.report(&self.ledger, self.endpos);
         renew |= self.outlet.as_ref().is_some_and(Outlet::is_broken);
         Ok(Look {
@@ -279,6 +296,7 @@ impl Beside for Watch {
             replayed: self.replayed,
             is_full,
             lags: self.lags(),
+            came_back: self.came_back.take(),
             renew,
             pruned: self.pruned(),
         })
