@@ -7,7 +7,7 @@ use super::preflight::{Choices, Found, look_at_source, look_at_target, refuse_mi
 use super::rights::Known;
 use super::stream::{self, FollowChoices};
 use super::target::refuse_foreign_record;
-use super::{extensions, health, identity, rights, roles};
+use super::{extensions, health, identity, privileges, rights, roles};
 use crate::error::Result;
 
 /// Looks at both sides. Nothing was found out where these cannot work together at all. Errors: a query
@@ -39,6 +39,7 @@ pub fn look(
     };
     both(roles::look)?;
     both(rights::look)?;
+    both(privileges::look)?;
     both(extensions::look)?;
     both(health::look)?;
     health::encodings(source_facts, target_facts, &mut findings);

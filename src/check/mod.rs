@@ -14,6 +14,7 @@ mod look;
 mod machine;
 mod ping;
 mod preflight;
+mod privileges;
 mod rights;
 mod roles;
 mod stream;
