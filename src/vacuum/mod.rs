@@ -3,7 +3,7 @@
 //! Runs in vacuum workers, one session on the target each. Doing it twice is harmless; failing to do
 //! it is told at the end and stops nothing.
 
-use crate::catalog::unit::{Done, Kind, Unit};
+use crate::catalog::unit::{self, Done, Kind, Unit};
 use crate::catalog::{Step, sqlite_error};
 use crate::error::{Error, Result};
 use crate::pg::{PgSession, Profile, Registration, Retry, Token, retry};
@@ -17,8 +17,11 @@ pub const KINDS: (&[Kind], &[Kind]) = (
     &[Kind::Vacuum],
     &[Kind::Truncate, Kind::Copy, Kind::Index, Kind::Constraint],
 );
-/// Most small tables in one statement.
-const GROUP_MAX: u32 = 20;
+/// Small tables in one statement. At the end of each, the server looks through all of `pg_class` for the
+/// age of the database, one statement at a time: of 100,000 tables, that is most of the work.
+const GROUP: std::ops::RangeInclusive<u32> = 20..=1000;
+/// A statement takes one of so many shares of what is ready, so that there is enough for every worker.
+const SHARES: u32 = 8;
 
 /// What is done with tables that are complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,9 @@ pub fn run(leaf: &mut Leaf<'_>, means: &Means, care: Care) -> Result<()> {
     let mut worker = Worker::start(leaf, means, KINDS.0, KINDS.1)?;
     let mut target: Option<(PgSession, Registration)> = None;
     while let Some(unit) = worker.next_unit()? {
-        let group = worker.group(unit, GROUP_MAX)?;
+        let ready = unit::count_ready(&worker.ledger, unit.kind)?;
+        let share = (ready / SHARES).clamp(*GROUP.start(), *GROUP.end());
+        let group = worker.group(unit, share)?;
         let Err(error) = vacuum(&mut worker, &mut target, care, &group) else {
             continue;
         };

@@ -75,6 +75,15 @@ fn is_any_ready(ledger: &Ledger, kind: Kind) -> Result<bool> {
         .map_err(|error| sqlite_error("read", &error))
 }
 
+/// Units of a kind that are ready to be taken.
+pub fn count_ready(ledger: &Ledger, kind: Kind) -> Result<u32> {
+    ledger
+        .connection()
+        .prepare_cached("select count(*) from unit where kind = ?1 and state = 'todo'")
+        .and_then(|mut statement| statement.query_row([kind.name()], |row| row.get(0)))
+        .map_err(|error| sqlite_error("read", &error))
+}
+
 /// Claims up to `count` more units of a kind that belong to small tables as a whole and were never
 /// tried, to be done in one go with the first.
 pub fn claim_small_tables(

@@ -10,8 +10,8 @@ mod replan;
 
 pub use advance::advance;
 pub use claim::{
-    SMALL_TABLE_BYTES, claim, claim_small_tables, ready_ranks, reset_for_run, running_count,
-    stage_is_over, take_back,
+    SMALL_TABLE_BYTES, claim, claim_small_tables, count_ready, ready_ranks, reset_for_run,
+    running_count, stage_is_over, take_back,
 };
 pub use replan::{replan_as_whole, replan_parts, unfinished_split_tables};
 
