@@ -5,7 +5,7 @@
 # One table of 5,000,000 rows on both sides. "read" is COPY to nowhere of both tables at once,
 # over as many connections a side as `compare data --table-jobs` has, each with its share of
 # the pages. Each way with 1 and with 4 jobs, interleaved, medians; the ratio is to "read" with
-# as many jobs. The two tables are equal at first; then one byte of one row is changed, which a
+# as many jobs. The two tables are equal, or one byte of one row is changed, which a
 # comparison must find: exit status 10, that table named. A way that ends otherwise is shown as
 # failed. At most LIMIT times one read is allowed.
 # Prints a Markdown table; writes bench-results/DATE-compare.md. Exit status 1: failed, or too slow.
@@ -81,22 +81,22 @@ measure() { # WAY JOBS -> milliseconds, or "failed"
     if [ "$rc" = 0 ]; then echo $(($(now_ms) - t0)); else tail -n 5 "$work/log" >&2; echo failed; fi
 }
 
-round() { # WAYS...
-    local way jobs ms
+# the byte in the middle of one row
+set_byte() { pgc_psql target db -c "update t set note = overlay(note placing $1 from 40) where id = $((n / 3))"; }
+
+# both in memory as far as they fit, before anything is measured
+read_both 1 || exit 1
+for ((i = 1; i <= runs; i++)); do
     for jobs in 1 4; do
-        for way in "$@"; do
+        for way in read equal changed; do
+            [ $way != changed ] || set_byte "'!'" || exit 1
             ms=$(measure "$way" "$jobs")
+            [ $way != changed ] || set_byte "substr(repeat(md5(id::text), 2), 40, 1)" || exit 1
             printf 'run %d of %d, %s, %d jobs: %s ms\n' "$i" "$runs" "$way" "$jobs" "$ms" >&2
             echo "$ms" >>"$work/$way.$jobs"
         done
     done
-}
-
-# both in memory as far as they fit, before anything is measured
-read_both 1 || exit 1
-for ((i = 1; i <= runs; i++)); do round read equal; done
-pgc_psql target db -c "update t set note = overlay(note placing '!' from 40) where id = $((n / 3))" || exit 1
-for ((i = 1; i <= runs; i++)); do round changed; done
+done
 
 median() { sort -n | awk '{ v[NR] = $1 } END { if (NR) print (NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2) }'; }
 mkdir -p "$ROOT/bench-results"
