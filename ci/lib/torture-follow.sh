@@ -16,14 +16,15 @@
 #                 known by its seed: `--mode M --runs 1 --seed S` does it again
 #   --plugin P    this output plugin alone (default: by seed, all that are installed)
 #   --seconds T   begin no new run after T seconds
+#   --at-once N   so many runs side by side (default 4: they wait for most of their time)
 #
 # Of a run that failed, statements and work directory are kept in target/tmp/follow-SEED.
 
 set -uo pipefail
 . "$(dirname "$0")/setup.sh"
 
-usage() { sed -n '3,22s/^# \{0,1\}//p' "$0" >&2; exit 2; }
-all=("$@") runs=20 seed=$RANDOM mode= plugin= limit=
+usage() { sed -n '3,23s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+all=("$@") runs=20 seed=$RANDOM mode= plugin= limit= at_once=4
 while [ $# -gt 0 ]; do
     case "$1" in
         --mode) mode=${2:?}; shift ;;
@@ -31,6 +32,7 @@ while [ $# -gt 0 ]; do
         --seed) seed=${2:?}; shift ;;
         --plugin) plugin=${2:?}; shift ;;
         --seconds) limit=${2:?}; shift ;;
+        --at-once) at_once=${2:?}; shift ;;
         *) usage ;;
     esac
     shift
@@ -47,5 +49,5 @@ build release
 cd "$ROOT" || exit 1
 say "seed $seed"
 export PGCOPYDB_FOLLOW_MODE=$mode PGCOPYDB_FOLLOW_RUNS=$runs PGCOPYDB_FOLLOW_SEED=$seed
-export PGCOPYDB_FOLLOW_PLUGIN=$plugin PGCOPYDB_FOLLOW_SECONDS=$limit
+export PGCOPYDB_FOLLOW_PLUGIN=$plugin PGCOPYDB_FOLLOW_SECONDS=$limit PGCOPYDB_FOLLOW_AT_ONCE=$at_once
 cargo test --locked --test main follow_random:: -- --nocapture --test-threads 1

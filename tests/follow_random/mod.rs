@@ -27,8 +27,8 @@ use crate::support::{Cluster, WorkDir};
 
 /// Runs of a test that says nothing else.
 const RUNS: usize = 4;
-/// Runs side by side.
-const AT_ONCE: usize = 2;
+/// Runs side by side, where nothing else is said: they wait for most of their time.
+const AT_ONCE: u64 = 2;
 /// After so many failures the rest is not tried.
 const FAILURES_MAX: usize = 4;
 
@@ -163,7 +163,7 @@ fn all(runs: usize, first: u64, case: fn(u64, &'static str) -> Result<(), String
     let until = number("PGCOPYDB_FOLLOW_SECONDS").map(|s| Instant::now() + Duration::from_secs(s));
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..number("PGCOPYDB_FOLLOW_AT_ONCE").unwrap_or(AT_ONCE) {
             scope.spawn(|| {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);

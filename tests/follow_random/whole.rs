@@ -276,6 +276,15 @@ fn wait_for_copy(
     Err("the copy does not come to its end".to_owned())
 }
 
+/// Whether a follow came to another end than that: before that was set, or too late to reach it.
+fn is_at_former_end(out: &Output, endpos: &str) -> bool {
+    match out.code {
+        0 => !out.stderr.contains(&format!("with endpos {endpos}\n")),
+        3 => out.stderr.contains("was set while this follow ended"),
+        _ => false,
+    }
+}
+
 fn end(this: &mut Run, load: &mut Load, kind: Kind, mut running: Running) -> Result<(), String> {
     load.finish(&mut this.dice);
     if kind.command == "clone" {
@@ -290,7 +299,16 @@ fn end(this: &mut Run, load: &mut Load, kind: Kind, mut running: Running) -> Res
         &this.follow.command(&["sentinel", "set", "apply"], &[]),
         "set apply",
     )?;
-    this.follow.end_here();
+    let mut endpos = this.follow.end_here();
+    if this.dice.chance(1, 3) {
+        // It is moved on while the end is being made.
+        wait(this.dice.below(400));
+        for _ in 0..10 {
+            load.step(&this.schema, &mut this.dice);
+        }
+        load.finish(&mut this.dice);
+        endpos = this.follow.end_here();
+    }
     if this.dice.chance(1, 2) {
         wait(this.dice.below(300));
         if !running.children().is_empty() {
@@ -302,7 +320,19 @@ fn end(this: &mut Run, load: &mut Load, kind: Kind, mut running: Running) -> Res
         running = go_on(this, kind, load)?;
         out = running.wait_within(END);
     }
+    if is_at_former_end(&out, &endpos) {
+        load.log
+            .push("-- ended before the endpos was moved on".to_owned());
+        running = go_on(this, kind, load)?;
+        out = running.wait_within(END);
+    }
     must(&out, "the last follow")?;
+    if !out.stderr.contains(&format!("with endpos {endpos}\n")) {
+        return Err(format!(
+            "it says nothing of endpos {endpos}: {}",
+            out.stderr
+        ));
+    }
     if !within(GONE, || running.children().is_empty()) {
         return Err("processes are left".to_owned());
     }
