@@ -86,8 +86,8 @@ pub(super) struct Store {
     data_changed: bool,
     is_full: bool,
     void_left: bool,
-    /// The newest file of an earlier run, and whether it says where the next one begins.
-    left_over: Option<(SegmentName, bool)>,
+    /// The newest file of an earlier run, and where the next one begins if it says so.
+    left_over: Option<(SegmentName, Option<Lsn>)>,
     /// Complete transactions written since the store was made.
     pub(super) transactions: u64,
 }
@@ -127,9 +127,7 @@ impl Store {
             data_changed: false,
             is_full: false,
             void_left: recovered.is_open,
-            left_over: recovered
-                .newest
-                .map(|newest| (newest, recovered.next.is_some())),
+            left_over: recovered.newest.map(|newest| (newest, recovered.next)),
             transactions: 0,
         }
     }
@@ -380,18 +378,24 @@ impl Store {
     /// Sees to it that readers come from the last file of an earlier run to the one where this one begins:
     /// it must be closed, and say in its last line where it goes on.
     fn end_left_over(&mut self, begins: SegmentName, lsn: Lsn) -> Result<()> {
-        let Some((newest, is_linked)) = self.left_over.take().filter(|(name, _)| *name != begins)
-        else {
+        let Some((newest, next)) = self.left_over.take().filter(|(name, _)| *name != begins) else {
             return Ok(());
         };
-        if !is_linked {
+        let Some(next) = next else {
             self.open_file(newest)?;
             self.void_left_over()?;
             return self.rotate(lsn);
-        }
+        };
         if self.cdc.json_partial(newest).exists() {
             self.open_file(newest)?;
-            return self.close();
+            self.close()?;
+        }
+        // It was killed before it made the file that it says comes next: readers look for just that one.
+        let said = SegmentName::of(self.timelines.of(next), next, self.segment_size);
+        if said > newest && said.number() < begins.number() {
+            self.open_file(said)?;
+            self.void_left_over()?;
+            return self.rotate(lsn);
         }
         Ok(())
     }

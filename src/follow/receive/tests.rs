@@ -98,6 +98,42 @@ fn a_transaction_goes_on_in_the_next_file_and_none_goes_back() {
 }
 
 #[test]
+fn a_file_that_was_said_to_come_next_and_was_not_made_is_made_by_the_next_run() {
+    let (_folder, cdc) = folder();
+    let (mut store, _) = open(&cdc);
+    let s = SEGMENT;
+    transaction(&mut store, 1, &[5 * s + 10, 5 * s + 20]);
+    // What follows goes to another file; it is killed before that is there.
+    store.keepalive(Lsn(7 * s + 1), "t").unwrap();
+    drop(store);
+    let made = cdc.segments().unwrap().pop().unwrap().name;
+    std::fs::remove_file(cdc.json_partial(made)).unwrap();
+    assert_eq!(actions(&cdc), "BICX");
+    let (mut store, found) = open(&cdc);
+    assert_eq!(found.next, Some(Lsn(7 * s + 1)));
+    transaction(&mut store, 2, &[9 * s + 10, 9 * s + 20]);
+    store.close().unwrap();
+    assert_eq!(actions(&cdc), "BICX|X|BIC");
+    assert_eq!(cdc.segments().unwrap()[1].name, made);
+    // The same where a transaction is open there.
+    let (mut store, _) = open(&cdc);
+    let line = |action| line_of(action, facts(3, 9 * s + 30), None, "t", "\"x\"");
+    let (begin, insert) = (line(Action::Begin), line(Action::Insert));
+    store.begin(facts(3, 9 * s + 30), begin).unwrap();
+    for lsn in [9 * s + 30, 10 * s + 1] {
+        store.inside(Lsn(lsn), whole(&insert), true).unwrap();
+    }
+    drop(store);
+    let made = cdc.segments().unwrap().pop().unwrap().name;
+    std::fs::remove_file(cdc.json_partial(made)).unwrap();
+    let (mut store, found) = open(&cdc);
+    assert!(found.is_open);
+    transaction(&mut store, 4, &[12 * s + 10, 12 * s + 20]);
+    store.close().unwrap();
+    assert!(actions(&cdc).ends_with("X|RX|BIC"), "{}", actions(&cdc));
+}
+
+#[test]
 fn empty_transactions_leave_no_line() {
     let (_folder, cdc) = folder();
     let (mut store, _) = open(&cdc);
@@ -280,7 +316,8 @@ fn a_file_that_a_killed_run_left_is_closed_and_leads_to_the_next_one() {
                 std::fs::remove_file(cdc.json(last)).unwrap();
                 std::fs::remove_file(cdc.txn_index()).unwrap();
                 std::fs::rename(cdc.json(first), cdc.json_partial(first)).unwrap();
-                Ok("BICX")
+                // Readers look for the file that X names.
+                Ok("BICX|X")
             }
             _ => store.sync().map(|()| "BICX"),
         };
