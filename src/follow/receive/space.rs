@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::follow::files::{CdcDir, trouble};
 use crate::units::pretty_bytes;
+use std::time::{Duration, Instant};
 
 /// Room that is always left.
 const ROOM_MIN: u64 = 16 << 20;
@@ -13,6 +14,41 @@ const ROOM_MIN: u64 = 16 << 20;
 const ROOM_FACTOR: u64 = 3;
 /// Below this much room people are warned.
 const WARN_BELOW: u64 = 1 << 30;
+
+/// When neither the JSON nor what is made of it has grown for so long, all of it is transformed.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
+
+/// How much of the JSON that is still being transformed takes no room any more, as what was made of it is
+/// smaller.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// Bytes of JSON and SQL at the last look.
+    seen: (u64, u64),
+    since: Option<Instant>,
+    rest: u64,
+}
+
+impl Settled {
+    /// Bytes that are still to be transformed, of so many of JSON and SQL. Until it is known better, what is
+    /// made of a line takes as much as the line.
+    fn left(&mut self, (json, sql): (u64, u64), now: Instant) -> u64 {
+        let left = json.saturating_sub(sql);
+        if self.seen == (json, sql) {
+            let is_over = self.since.is_some_and(|since| now - since >= SETTLED_AFTER);
+            if is_over && sql > 0 {
+                self.rest = left;
+            }
+        } else {
+            if json < self.seen.0 || sql < self.seen.1 {
+                // Another file, or what is made of it is made anew.
+                self.rest = 0;
+            }
+            self.seen = (json, sql);
+            self.since = Some(now);
+        }
+        left.saturating_sub(self.rest)
+    }
+}
 
 /// The room there is, and what is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +65,7 @@ pub(super) struct Space {
 
 impl Space {
     /// Looks at the volume and the files.
-    pub(super) fn look(cdc: &CdcDir) -> Result<Self> {
+    pub(super) fn look(cdc: &CdcDir, settled: &mut Settled) -> Result<Self> {
         let stat = nix::sys::statvfs::statvfs(cdc.top())
             .map_err(|error| trouble("look at the room of", cdc.top(), &error.into()))?;
         // Types differ between platforms.
@@ -43,7 +79,7 @@ impl Space {
             reason = "fsblkcnt_t is u64 here, not everywhere"
         )]
         let (free, volume) = (u64::from(stat.blocks_available()), u64::from(stat.blocks()));
-        let (mut used, mut untransformed) = (0, 0);
+        let (mut used, mut open_json, mut open_sql) = (0, 0, 0);
         for segment in cdc.segments()? {
             let json = segment.closed.unwrap_or(0) + segment.partial.unwrap_or(0);
             let size = |path: std::path::PathBuf| std::fs::metadata(path).map_or(0, |at| at.len());
@@ -53,15 +89,15 @@ impl Space {
             );
             used += json + sql + begun;
             if sql == 0 {
-                // What is made of a line takes about as much as the line.
-                untransformed += json.saturating_sub(begun);
+                open_json += json;
+                open_sql += begun;
             }
         }
         Ok(Self {
             free: free.saturating_mul(block),
             volume: volume.saturating_mul(block),
             used,
-            untransformed,
+            untransformed: settled.left((open_json, open_sql), Instant::now()),
         })
     }
 
@@ -112,6 +148,23 @@ pub(super) fn too_large(cdc: &CdcDir, xid: u32, bytes: u64) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_that_is_larger_than_its_sql_is_no_work_left_once_neither_grows() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut settled = Settled::default();
+        assert_eq!(settled.left((100, 0), at(0)), 100);
+        // Nobody transforms.
+        assert_eq!(settled.left((100, 0), at(9)), 100);
+        assert_eq!(settled.left((100, 60), at(10)), 40);
+        assert_eq!(settled.left((100, 60), at(12)), 40);
+        assert_eq!(settled.left((100, 60), at(13)), 0);
+        assert_eq!(settled.left((130, 60), at(14)), 30);
+        assert_eq!(settled.left((130, 78), at(15)), 12);
+        // Made anew.
+        assert_eq!(settled.left((130, 10), at(16)), 120);
+    }
 
     #[test]
     fn receiving_pauses_while_there_is_still_room_for_apply() {

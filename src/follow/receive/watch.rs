@@ -5,7 +5,7 @@
 
 use super::behind::Behind;
 use super::outlet::Outlet;
-use super::space::Space;
+use super::space::{Settled, Space};
 use super::store::Store;
 use super::stream::{Beside, Look};
 use crate::catalog::sentinel::{self, Position};
@@ -63,6 +63,7 @@ pub(super) struct Watch {
     pub(super) shortage: Option<String>,
     /// The room there was at the last look.
     space: Option<Space>,
+    settled: Settled,
 }
 
 impl Watch {
@@ -90,6 +91,7 @@ impl Watch {
             warned_ledger: false,
             shortage: None,
             space: None,
+            settled: Settled::default(),
         }
     }
 
@@ -132,7 +134,7 @@ impl Watch {
 
     /// Looks whether there is room.
     pub(super) fn look_at_space(&mut self, store: Option<&Store>) -> Result<bool> {
-        let space = Space::look(&self.cdc)?;
+        let space = Space::look(&self.cdc, &mut self.settled)?;
         if space.is_scarce() && !self.warned_scarce {
             self.warned_scarce = true;
             log::warn!(
