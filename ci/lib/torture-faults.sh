@@ -61,7 +61,7 @@ end_network() {
     ip netns del "$net-r" 2>/dev/null
 }
 # pgcluster.sh runs the trap that it finds
-[ "$keep" = yes ] || trap 'umount "$work"/*/ 2>/dev/null; end_network; rm -rf "$work"' EXIT
+trap 'end_network; [ "$keep" = yes ] || { umount "$work"/*/ 2>/dev/null; rm -rf "$work"; }' EXIT
 conf="max_wal_size = 2GB
 max_slot_wal_keep_size = -1"
 net_conf=
