@@ -248,3 +248,41 @@ fn an_unlogged_table_that_a_crash_of_the_target_emptied_is_no_finished_one() {
     assert_eq!(pair.in_target("select count(*) from fast"), "5000");
     assert_eq!(pair.in_target("select count(*) from gated"), "9000");
 }
+
+/// Found by hand: each of these ended with exit status 0 and wrong rows.
+#[test]
+fn settings_and_rules_of_the_target_that_would_break_rows_unseen_are_refused() {
+    let pair = shops();
+    let table = "create table shop.rd (a integer); alter table shop.rd owner to boss;
+                 grant select, insert, delete on shop.rd to app;";
+    pair.in_source(table);
+    pair.in_target(&format!(
+        "{table} create rule r as on delete to shop.rd do instead nothing;
+         create rule rr as on insert to audit.plain_2 do also insert into audit.plain_3 values (new.id, new.t);
+         alter table audit.plain_2 enable replica rule rr;
+         alter database {} set session_replication_role = replica",
+        pair.db
+    ));
+    let before = pair.target_state();
+    let superuser = pair.target();
+    let of_app: [(&[&str], &str); 2] = [
+        (
+            &["--include", "shop.same1"],
+            "reset session_replication_role",
+        ),
+        (&["--include", "shop.rd"], "emptied by DELETE"),
+    ];
+    for (words, said) in of_app {
+        pair.copy(&WorkDir::new(), words).exits(3).says(&[said]);
+    }
+    let insert = ["-t", &superuser, "--insert", "--include", "audit.plain_2"];
+    pair.copy(&WorkDir::new(), &insert)
+        .exits(3)
+        .says(&["INSERT rule"]);
+    assert_eq!(before, pair.target_state());
+    pair.in_target("delete from shop.customer where id = 7");
+    let some = ["-t", &superuser, "--include", "shop.same1"];
+    pair.copy(&WorkDir::new(), &some)
+        .exits(10)
+        .says(&["same_fk", "does not hold"]);
+}

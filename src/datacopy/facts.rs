@@ -34,6 +34,8 @@ pub(super) struct Relation {
     pub(super) is_owned: bool,
     pub(super) hides_rows: bool,
     pub(super) has_rule: bool,
+    /// A DELETE rule that some session obeys.
+    pub(super) has_delete_rule: bool,
 }
 
 impl Relation {
@@ -131,6 +133,7 @@ pub(super) fn read_relations(session: &mut PgSession) -> Result<Relations> {
             is_owned: row.get("is_owned"),
             hides_rows: row.get("hides_rows"),
             has_rule: row.get("has_rule"),
+            has_delete_rule: row.get("has_delete_rule"),
         })
         .collect();
     Ok(Relations::new(all))

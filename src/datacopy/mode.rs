@@ -14,6 +14,9 @@ pub(super) struct Facts<'f> {
     pub(super) choice: ModeChoice,
     /// The role may set `session_replication_role`.
     pub(super) can_replicate: bool,
+    /// Sessions on the target begin with `session_replication_role = replica`, by a setting of the database or
+    /// of the role: no key would be checked, and triggers that are meant for replicas would fire.
+    pub(super) replica_by_default: bool,
     pub(super) role: &'f str,
     pub(super) selection: &'f Selection,
     pub(super) trees: &'f [Tree<'f>],
@@ -47,7 +50,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Decision {
         .any(|tree| tree.fate(facts.selection, Mode::Drop) != Fate::Untouched);
     let fired = facts.triggers.iter().any(|t| fires(t, Mode::None));
     let only = match facts.choice {
-        ModeChoice::Auto if !touched && !fired => {
+        ModeChoice::Auto if !touched && !fired && !facts.replica_by_default => {
             return taken(
                 Mode::None,
                 "no foreign key and no trigger is in the way".to_owned(),
@@ -93,6 +96,15 @@ fn cannot_replicate(role: &str) -> String {
     format!("target: role \"{role}\" may not set session_replication_role")
 }
 
+fn replica_by_default(role: &str) -> String {
+    format!(
+        "target: sessions of role \"{role}\" begin with session_replication_role = replica, with which keys that \
+         stay are not checked and triggers for replicas fire; run there: alter database … reset \
+         session_replication_role, or alter role \"{role}\" reset session_replication_role, or take --constraints \
+         replica with a role that may set it"
+    )
+}
+
 /// What stands in the way of a mode.
 fn obstacles(facts: &Facts<'_>, mode: Mode) -> Vec<String> {
     let mut faults: Vec<String> = facts
@@ -101,6 +113,9 @@ fn obstacles(facts: &Facts<'_>, mode: Mode) -> Vec<String> {
         .filter(|tree| tree.fate(facts.selection, mode) == Fate::Refuse)
         .map(|tree| refusal(facts, tree, mode))
         .collect();
+    if facts.replica_by_default && mode != Mode::Replica {
+        faults.push(replica_by_default(facts.role));
+    }
     for trigger in facts.triggers {
         if fires(trigger, mode) && !trigger.is_owned {
             faults.push(format!(
@@ -287,6 +302,7 @@ mod tests {
         body(&Facts {
             choice,
             can_replicate,
+            replica_by_default: false,
             role: "app",
             selection: &selection,
             trees: &trees,
@@ -317,6 +333,27 @@ mod tests {
             decide,
         );
         assert_eq!((only.mode, only.faults.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_default_that_checks_no_key_leaves_mode_replica_alone() {
+        let free = [key(1, 10, 20)];
+        let decided = |choice, can_replicate| {
+            with(&free, &[30], (choice, can_replicate), |facts| {
+                decide(&Facts {
+                    replica_by_default: true,
+                    ..*facts
+                })
+            })
+        };
+        assert_eq!(decided(ModeChoice::Auto, true).mode, Some(Mode::Replica));
+        for mode in [Mode::Drop, Mode::Keep] {
+            let refused = decided(ModeChoice::Only(mode), true);
+            assert_eq!((refused.mode, refused.faults.len()), (None, 1), "{mode:?}");
+        }
+        let refused = decided(ModeChoice::Auto, false);
+        assert_eq!((refused.mode, refused.would_keep), (None, false));
+        assert!(refused.faults[0].contains("reset session_replication_role"));
     }
 
     #[test]

@@ -341,6 +341,14 @@ fn plan_tables(
                 twin.to.shown()
             ));
         }
+        if emptying != Emptying::Own && twin.to.has_delete_rule {
+            findings.faults.push(format!(
+                "target: table {} may have to be emptied by DELETE, and has a rule that would do something else; \
+                 run there: grant truncate on {} to the role, or drop the rule",
+                twin.to.shown(),
+                twin.to.qname()
+            ));
+        }
         let linked = group
             .and_then(|at| drawn.groups.get(at))
             .map_or(0, |g| g.tables.len());

@@ -31,6 +31,12 @@ pub(super) fn handle_keys(
     let leaves: Vec<Oid> = selection.leaves.iter().copied().collect();
     let triggers = read_triggers(session, &leaves)?;
     let can_replicate = can_replicate(session)?;
+    let default: String = session
+        .query_one(
+            "select pg_catalog.current_setting('session_replication_role')",
+            &[],
+        )?
+        .get(0);
     let mut below: BTreeMap<Oid, Vec<Oid>> = BTreeMap::new();
     for relation in &target.all {
         for above in target.ancestors(relation) {
@@ -41,6 +47,7 @@ pub(super) fn handle_keys(
     let facts = mode::Facts {
         choice: settings.mode,
         can_replicate,
+        replica_by_default: default == "replica",
         role: &sides.target.1.role.rolname,
         selection,
         trees: &trees,

@@ -159,6 +159,7 @@ pub(super) mod tests {
             is_owned: true,
             hides_rows: false,
             has_rule: false,
+            has_delete_rule: false,
         }
     }
 

@@ -4,7 +4,7 @@
 --   no such role), reltuples int8 (-1: never analyzed), bytes int8 (all of it; null: dropped since), above oid
 --   (partitioned table, 0: none), is_partition bool, is_extension bool, can_use bool (its schema), can_insert
 --   bool, can_truncate bool, can_delete bool, is_owned bool, hides_rows bool (row security is active), has_rule
---   bool (an enabled INSERT rule).
+--   bool (an INSERT rule that some session obeys), has_delete_rule bool (likewise).
 -- Order: nspname, relname. Servers: 9.6 and later; relispartition came in 10.
 select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text as persistence,
        o.rolname::text as owner,
@@ -19,7 +19,9 @@ select c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistenc
        pg_has_role(c.relowner, 'usage') as is_owned,
        row_security_active(c.oid) as hides_rows,
        exists (select 1 from pg_catalog.pg_rewrite r
-                where r.ev_class = c.oid and r.ev_type = '3' and r.ev_enabled in ('O', 'A')) as has_rule
+                where r.ev_class = c.oid and r.ev_type = '3' and r.ev_enabled <> 'D') as has_rule,
+       exists (select 1 from pg_catalog.pg_rewrite r
+                where r.ev_class = c.oid and r.ev_type = '4' and r.ev_enabled <> 'D') as has_delete_rule
   from pg_catalog.pg_class c
        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
        cross join lateral (
