@@ -9,6 +9,8 @@ use crate::error::Result;
 use crate::logging::{LogSettings, Verbosity};
 use std::path::PathBuf;
 
+const TIME_FORMAT: &str = "PGCOPYDB_LOG_TIME_FORMAT";
+
 /// Resolves how to log. Errors: a bad value of a variable (`BadArgs`).
 pub(super) fn resolve(globals: &Globals, environment: &Environment) -> Result<LogSettings> {
     let json = switch("PGCOPYDB_LOG_JSON", environment)?;
@@ -25,8 +27,13 @@ pub(super) fn resolve(globals: &Globals, environment: &Environment) -> Result<Lo
             .or_else(|| set("PGCOPYDB_LOG_FILENAME").map(PathBuf::from)),
         file_json,
         time_format: environment
-            .get("PGCOPYDB_LOG_TIME_FORMAT")
-            .filter(|text| !text.is_empty()),
+            .get(TIME_FORMAT)
+            .filter(|text| !text.is_empty())
+            .map(|text| {
+                value::time_format(&text)
+                    .map_err(|accepted| bad_variable(TIME_FORMAT, &text, &accepted))
+            })
+            .transpose()?,
     })
 }
 
@@ -113,6 +120,14 @@ mod tests {
                 resolve(&Globals::default(), &Environment::of(&[(name, "banana")])).unwrap_err();
             assert!(error.message().contains(name) && error.message().contains("banana"));
             assert_eq!(error.kind().exit_code(), 1);
+        }
+        for bad in ["%Q", "%H:%", "%-"] {
+            let bad = Environment::of(&[(TIME_FORMAT, bad)]);
+            assert!(resolve(&Globals::default(), &bad).is_err());
+        }
+        for good in ["%F %T", "%-d %Ex 100%%", "at %s"] {
+            let good = Environment::of(&[(TIME_FORMAT, good)]);
+            assert!(resolve(&Globals::default(), &good).is_ok());
         }
     }
 }

@@ -49,6 +49,22 @@ pub(in crate::cli) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
+/// A format of strftime: every `%` begins a conversion that glibc knows.
+pub(in crate::cli) fn time_format(text: &str) -> Result<String, String> {
+    let mut rest = text.chars();
+    while let Some(character) = rest.next() {
+        if character != '%' {
+            continue;
+        }
+        let conversion = rest.find(|one| !"_-0^#EO123456789".contains(*one));
+        if !conversion.is_some_and(|one| "aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ%+".contains(one))
+        {
+            return Err("expected a format of strftime, as %Y-%m-%d %H:%M:%S".to_owned());
+        }
+    }
+    Ok(text.to_owned())
+}
+
 /// Parses a text that must not be empty.
 pub(in crate::cli) fn text(text: &str) -> Result<String, String> {
     if text.is_empty() {

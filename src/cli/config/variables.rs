@@ -208,6 +208,11 @@ pub(in crate::cli) fn check_all(environment: &Environment, is_list: bool) -> Res
             value::boolean(&text).map_err(|accepted| bad_variable(name, &text, &accepted))?;
         }
     }
+    for (name, _) in WITHOUT_OPTION.iter().filter(|(_, is_switch)| !*is_switch) {
+        if let Some(text) = environment.get(name) {
+            value::time_format(&text).map_err(|accepted| bad_variable(name, &text, &accepted))?;
+        }
+    }
     Ok(())
 }
 
