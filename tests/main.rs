@@ -41,6 +41,7 @@ mod lost;
 mod matrix;
 mod pgcopy;
 mod pgcopy_doubt;
+mod pgcopy_keys;
 mod pgcopy_output;
 mod refuse;
 mod resume;

@@ -358,17 +358,31 @@ pub fn script(entries: &[Entry], target: &str) -> String {
     out
 }
 
-/// A block that adds a key unless it is there.
+/// A block that adds a key unless it is there. A row that the server keeps for a partition of another key's
+/// parent is not it, and gives way when it has the name.
 fn guarded(entry: &Entry) -> String {
     let add = add_statement(entry, false);
     let mut tag = "pgcopy".to_owned();
     while add.contains(&format!("${tag}$")) || entry.name.contains(&tag) {
         tag.push('_');
     }
-    format!(
-        "do ${tag}$\nbegin\n    if not exists (select from pg_catalog.pg_constraint\n                    where contype = 'f' and conname = {} and conrelid = {}::pg_catalog.regclass) then\n        {add};\n    end if;\nend\n${tag}$;\n",
+    let (name, child) = (
         quote::literal(&entry.name),
         quote::literal(&entry.child.qname()),
+    );
+    let named = format!(
+        "k.contype = 'f' and k.conname = {name} and k.conrelid = {child}::pg_catalog.regclass"
+    );
+    format!(
+        "do ${tag}$\ndeclare\n    other name;\nbegin\n    \
+         if not exists (select from pg_catalog.pg_constraint k left join pg_catalog.pg_constraint u on u.oid = k.conparentid\n                    \
+         where {named} and (u.oid is null or u.confrelid = k.confrelid)) then\n        \
+         select left(u.conname::text, 13) || '_' || k.oid into other\n          \
+         from pg_catalog.pg_constraint k join pg_catalog.pg_constraint u on u.oid = k.conparentid and u.confrelid <> k.confrelid\n         \
+         where {named};\n        \
+         if found then\n            \
+         execute format('alter table %s rename constraint %I to %I', {child}, {name}, other);\n        \
+         end if;\n        {add};\n    end if;\nend\n${tag}$;\n"
     )
 }
 

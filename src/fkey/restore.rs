@@ -10,7 +10,7 @@ use super::validate::{plan_units, report_broken};
 use super::{Presence, bare, find, look};
 use crate::catalog::{Ledger, Run};
 use crate::error::{Context, Error, Kind, Result};
-use crate::pg::PgSession;
+use crate::pg::{PgSession, quote};
 use crate::supervisor::Leaf;
 use crate::units::PgVersion;
 use crate::workdir::Layout;
@@ -20,7 +20,7 @@ use std::collections::{HashMap, HashSet};
 pub(super) const PARTITIONED_NOT_VALID: PgVersion = PgVersion(180_000);
 /// SQLSTATE of rows without the row that they refer to.
 pub(super) const BROKEN: &str = "23503";
-/// SQLSTATE of a constraint that is there already.
+/// SQLSTATE of a name that a constraint of the table has already.
 const DUPLICATE: &str = "42710";
 
 /// When a key can come back.
@@ -89,7 +89,8 @@ pub fn add(
     plan_units(session, (ledger, run), &entries, (&presence, &ways))
 }
 
-/// Runs one statement about an entry; that the thing is there already is what was wanted.
+/// Runs one statement about an entry; that the thing is there already is what was wanted. Where a row that the
+/// server keeps for a partition of another key's parent has its name, that row gets another one first.
 pub(super) fn run_alone(
     leaf: &Leaf<'_>,
     session: &mut PgSession,
@@ -100,13 +101,45 @@ pub(super) fn run_alone(
     if entry.thing == Thing::Key {
         tables.push(entry.parent.qname());
     }
-    let result = patiently(leaf, session, &tables, |session| {
-        session.batch_execute(statement)
-    });
-    match result {
-        Err(error) if error.sqlstate() == Some(DUPLICATE) => Ok(()),
+    let mut run = |session: &mut PgSession| {
+        patiently(leaf, session, &tables, |session| {
+            session.batch_execute(statement)
+        })
+    };
+    match run(session) {
+        Err(error) if error.sqlstate() == Some(DUPLICATE) => {
+            let presence = look(session, &[entry])?;
+            if find(&presence, entry).is_some() {
+                return Ok(());
+            }
+            // Any other holder of the name is somebody else's constraint.
+            let Some(rename) = rename_clone(session, entry)? else {
+                return Err(error);
+            };
+            patiently(leaf, session, &tables, |session| {
+                session.batch_execute(&rename)
+            })
+            .context(|| format!("making the name of foreign key {} free", entry.shown()))?;
+            run(session)
+        }
         other => other,
     }
+}
+
+/// What renames the row that the server keeps for a partition under the name of this key; `None`: there is none.
+fn rename_clone(session: &mut PgSession, entry: &Entry) -> Result<Option<String>> {
+    let row = session.query_opt(
+        include_str!("sql/read_clone.sql"),
+        &[&entry.child.schema, &entry.child.name, &entry.name],
+    )?;
+    Ok(row.map(|row| {
+        format!(
+            "alter table {} rename constraint {} to {}",
+            entry.child.qname(),
+            quote::ident(&entry.name),
+            quote::ident(row.get("free"))
+        )
+    }))
 }
 
 /// Notes how a statement about an entry ended. A failure that belongs to the entry is kept with it; one of the
