@@ -101,7 +101,7 @@ pub(super) fn run_alone(
     if entry.thing == Thing::Key {
         tables.push(entry.parent.qname());
     }
-    let mut run = |session: &mut PgSession| {
+    let run = |session: &mut PgSession| {
         patiently(leaf, session, &tables, |session| {
             session.batch_execute(statement)
         })
