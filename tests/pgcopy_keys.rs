@@ -12,7 +12,7 @@ fn both(pair: &Pair, sql: &str) {
 }
 
 /// Two keys to partitioned tables, of which the second one is NOT VALID: when it comes back first, the server gives
-/// the row that it keeps for p2_1 the name of the first one.
+/// the row that it keeps for `p2_1` the name of the first one.
 const TAKEN: &str = "
     create table p1 (id integer, k integer, primary key (id, k)) partition by list (k);
     create table p1_1 partition of p1 for values in (1);
