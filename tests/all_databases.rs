@@ -128,13 +128,17 @@ fn every_database_arrives_with_its_attributes_and_one_summary_tells_of_all() {
         "plain",
         "update t set v = 'y' where id = 7; drop index t_v_idx",
     );
-    pair.to.sql("postgres", "create database more");
+    pair.to.sql(
+        "postgres",
+        "create database more; alter database plain owner to pg_monitor",
+    );
     all("data")
         .exits(10)
         .says(&["plain.public.t |", "database more", "2 of"]);
     all("schema").exits(10).says(&[
         "database \"plain\": index \"public\".\"t_v_idx\": only on the source",
         "database \"more\": only on the target",
+        "owner is",
     ]);
     // The same cannot be done again by mistake, and a plain clone does not take the directory for its own.
     clone(&pair, &work, &[]).exits(3).says(&["complete"]);

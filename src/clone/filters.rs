@@ -61,6 +61,11 @@ pub(super) fn warn(selection: &Selection, findings: &mut Findings) {
         let hint = "Correct or remove that line.";
         findings.warn(Side::Source, warning.as_str(), hint);
     }
+    for line in &selection.lost_identities {
+        let hint = "Choose another one on the target where changes of the table are to be published, or keep the \
+                    index.";
+        findings.warn(Side::Source, line.as_str(), hint);
+    }
     for line in selection.lost_tables() {
         let hint = "Keep what it needs, or leave the table out by name.";
         findings.warn(Side::Source, line, hint);

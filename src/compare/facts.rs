@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Queries of facts, with the first version that has what they read.
-const QUERIES: [(PgVersion, &str); 10] = [
+const QUERIES: [(PgVersion, &str); 11] = [
     (PgVersion(0), include_str!("sql/facts_of_schemas.sql")),
     (PgVersion(0), include_str!("sql/facts_of_relations.sql")),
     (
@@ -31,6 +31,10 @@ const QUERIES: [(PgVersion, &str); 10] = [
     (
         PgVersion(100_000),
         include_str!("sql/facts_of_publications.sql"),
+    ),
+    (
+        PgVersion(150_000),
+        include_str!("sql/facts_of_published.sql"),
     ),
 ];
 

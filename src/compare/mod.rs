@@ -8,6 +8,7 @@
 mod chunk;
 mod couple;
 mod data;
+mod database;
 mod facts;
 mod filters;
 mod pool;

@@ -4,6 +4,7 @@
 
 use super::CompareSettings;
 use super::couple::{self, Couple, Sides};
+use super::database;
 use super::facts::{self, Facts, Object, Value};
 use super::filters;
 use super::server::{Opening, Server};
@@ -135,25 +136,25 @@ fn all(
 ) -> Result<SchemaReport> {
     let mut whole = SchemaReport::default();
     for Couple { database, sides } in couple::list(settings, env, opening)? {
-        let report = match sides {
-            Sides::Both(both) => {
-                compare(settings, &both, opening).map_err(|error| match &database {
-                    Some(name) => error.context(format!("database \"{name}\"")),
-                    None => error,
-                })?
-            }
-            Sides::Only(Side::Target) if settings.ignore_extra => continue,
-            Sides::Only(side) => SchemaReport {
-                differences: vec![Difference {
-                    database: None,
-                    class: "database".to_owned(),
-                    name: vec![database.clone().unwrap_or_default()],
-                    detail: String::new(),
-                    what: What::Only(side),
-                }],
-                counts: BTreeMap::new(),
-            },
-        };
+        let report =
+            match sides {
+                Sides::Both(both) => compare(settings, &both, opening, database.as_deref())
+                    .map_err(|error| match &database {
+                        Some(name) => error.context(format!("database \"{name}\"")),
+                        None => error,
+                    })?,
+                Sides::Only(Side::Target) if settings.ignore_extra => continue,
+                Sides::Only(side) => SchemaReport {
+                    differences: vec![Difference {
+                        database: None,
+                        class: "database".to_owned(),
+                        name: vec![database.clone().unwrap_or_default()],
+                        detail: String::new(),
+                        what: What::Only(side),
+                    }],
+                    counts: BTreeMap::new(),
+                },
+            };
         for (class, (source, target)) in report.counts {
             let counts = whole.counts.entry(class).or_default();
             counts.0 += source;
@@ -175,6 +176,7 @@ fn compare(
     settings: &CompareSettings,
     (source, target): &(ConnInfo, ConnInfo),
     opening: &Opening<'_>,
+    database: Option<&str>,
 ) -> Result<SchemaReport> {
     let Opening { title, canceller } = *opening;
     let mut source = Server::open((source, Side::Source), opening, None)?;
@@ -191,6 +193,7 @@ fn compare(
     let (mut source, mut target) = (source?, target?);
     left.prune(&mut source);
     left.prune(&mut target);
+    database::keep_what_is_copied((&mut source, &mut target), database);
     let mut report = judge(&source, &target, versions);
     if settings.ignore_extra {
         report

@@ -21,6 +21,7 @@ pub use rules::{Rules, Section};
 
 use crate::error::Result;
 use crate::pg::PgSession;
+use crate::units::Oid;
 use std::collections::HashMap;
 
 /// What filters come to on a source.
@@ -34,6 +35,8 @@ pub struct Selection {
     pub names: HashMap<ObjectId, String>,
     /// Rules without effect, one line each.
     pub warnings: Vec<String>,
+    /// Tables that lose the index of their replica identity, one line each.
+    pub lost_identities: Vec<String>,
 }
 
 impl Selection {
@@ -52,12 +55,30 @@ pub fn select(source: &mut PgSession, rules: &Rules) -> Result<Selection> {
     let (left_out, mut warnings) = closure::close(&facts, rules)?;
     let (explained, names) = explain::explain(source, (&facts, rules), &left_out)?;
     warnings.splice(0..0, rules.warnings.iter().cloned());
+    let lost_identities = lost_identities(source, &left_out)?;
     Ok(Selection {
         left_out,
         explained,
         names,
         warnings,
+        lost_identities,
     })
+}
+
+/// Tables that lose the index of their replica identity, one line each.
+fn lost_identities(source: &mut PgSession, left_out: &LeftOut) -> Result<Vec<String>> {
+    let (catalogs, objects): (Vec<Oid>, Vec<Oid>) = left_out.objects.keys().copied().unzip();
+    let sql = include_str!("sql/list_lost_identities.sql");
+    let rows = source.query(sql, &[&catalogs, &objects])?;
+    let line = |row: &postgres::Row| -> std::result::Result<String, postgres::Error> {
+        let (relation, index): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(format!(
+            "Table {relation} loses its replica identity with the index {index}"
+        ))
+    };
+    rows.iter()
+        .map(|row| line(row).map_err(|error| source.error(&error, sql)))
+        .collect()
 }
 
 #[cfg(test)]

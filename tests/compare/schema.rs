@@ -181,6 +181,60 @@ fn every_change_of_a_schema_is_found_and_named() {
 }
 
 #[test]
+fn publications_that_publish_other_rows_columns_or_schemas_of_the_same_tables_differ() {
+    let pair = twins(
+        "create table t (i integer primary key, j integer, x text); create schema s;
+         create publication rows for table t where (i > 1); create publication cols for table t (i, j);
+         create publication many for tables in schema s; alter table t set (toast.autovacuum_enabled = off)",
+    );
+    compare(&pair, "schema", &[]).exits(0);
+    pair.in_target(
+        "alter publication rows set table t where (i > 2); alter publication cols set table t (i);
+         alter publication many set tables in schema public; alter table t reset (toast.autovacuum_enabled)",
+    );
+    compare(&pair, "schema", &[]).exits(10).says(&[
+        "publication \"rows\": row filter of public.t is \"(i > 1)\" on the source, \"(i > 2)\" on the target",
+        "publication \"cols\": columns of public.t is \"i, j\" on the source, \"i\" on the target",
+        "publication \"many\": tables in schema s is \"published\" on the source, nothing on the target",
+        "publication \"many\": tables in schema public is nothing on the source",
+        "table \"public\".\"t\": toast options is \"autovacuum_enabled=off\" on the source, nothing on the target",
+        "5 differences in 4 objects",
+    ]);
+}
+
+#[test]
+fn privileges_of_the_database_that_a_clone_brings_count_and_others_do_not() {
+    let pair = Pair::with("create table t (i integer)");
+    let (from, to, db) = (pair.from, pair.to, &pair.db);
+    // what the source has as every database has it says nothing about the target
+    to.sql(
+        "postgres",
+        &format!("revoke all on database {db} from public"),
+    );
+    pair.in_target("create table t (i integer)");
+    compare(&pair, "schema", &[]).exits(0);
+    pair.in_target("drop table t");
+    from.sql(
+        "postgres",
+        &format!(
+            "grant create, connect on database {db} to pg_monitor; grant connect on database {db} to public;
+             alter database {db} connection limit 50"
+        ),
+    );
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    compare(&pair, "schema", &[]).exits(0);
+    to.sql(
+        "postgres",
+        &format!("revoke create on database {db} from pg_monitor; revoke all on database {db} from public"),
+    );
+    compare(&pair, "schema", &[]).exits(10).says(&[
+        "privileges of pg_monitor is \"CONNECT, CREATE\" on the source, \"CONNECT\" on the target",
+        "privileges of public is \"CONNECT, TEMPORARY\" on the source, nothing on the target",
+        "2 differences in 1 objects",
+    ]);
+}
+
+#[test]
 fn what_only_the_target_has_is_ignored_on_request() {
     let pair = twins("create table t (i integer)");
     pair.in_target("create table more (i integer primary key); alter table t add j integer; create index on t (i)");
@@ -244,4 +298,31 @@ fn differences_of_what_filters_keep_are_found() {
             .exits(2)
             .says(&["public.nobody"]);
     }
+}
+
+#[test]
+fn a_replica_identity_and_published_things_that_filters_take_away_are_no_difference() {
+    let pair = Pair::with(
+        "create table t (a integer not null, b integer constraint c unique);
+         create unique index ux on t (a); alter table t replica identity using index ux;
+         create table u (a integer not null constraint k unique); alter table u replica identity using index k;
+         create table v (a integer primary key); create schema s; create table s.w (a integer primary key);
+         create publication p for table t, v where (a > 1); create publication q for tables in schema s, public",
+    );
+    let work = WorkDir::new();
+    let file = work.file(
+        "filters.ini",
+        "[exclude-index]\npublic.ux\npublic.k\n[exclude-table]\npublic.v\n[exclude-schema]\ns\n",
+    );
+    pair.clone(&work, &["--filters", &file]).exits(0).says(&[
+        "Table public.t loses its replica identity",
+        "Table public.u loses its replica identity",
+    ]);
+    compare(&pair, "schema", &["--filters", &file]).exits(0);
+    pair.in_target(
+        "alter table t replica identity full; alter publication q drop tables in schema public",
+    );
+    compare(&pair, "schema", &["--filters", &file])
+        .exits(10)
+        .says(&["tables in schema public"]);
 }

@@ -7,12 +7,14 @@
 -- Servers: 10 and later.
 select 'publication' as class, array[p.pubname::text] as name, '' as detail, f.fact, f.value, false as same_major
   from pg_catalog.pg_publication p
+       cross join lateral (select to_jsonb(p) as doc) j
        cross join lateral (values
          ('owner', pg_catalog.pg_get_userbyid(p.pubowner)::text),
          ('all tables', p.puballtables::text),
          ('publishes', concat_ws(', ', case when p.pubinsert then 'insert' end, case when p.pubupdate then 'update' end,
-                                 case when p.pubdelete then 'delete' end, to_jsonb(p) ->> 'pubtruncate',
-                                 to_jsonb(p) ->> 'pubviaroot')),
+                                 case when p.pubdelete then 'delete' end, case when j.doc ->> 'pubtruncate' = 'true' then 'truncate' end,
+                                 case when j.doc ->> 'pubviaroot' = 'true' then 'as the root' end)),
+         ('generated columns', nullif(j.doc ->> 'pubgencols', 'n')),
          ('tables', (select string_agg(r.prrelid::regclass::text, ', ' order by r.prrelid::regclass::text collate "C")
                        from pg_catalog.pg_publication_rel r where r.prpubid = p.oid)),
          ('comment', pg_catalog.obj_description(p.oid, 'pg_publication'))

@@ -29,6 +29,13 @@ select case j.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 
          ('owner', pg_catalog.pg_get_userbyid(j.relowner)::text, false),
          ('persistence', j.relpersistence::text, false),
          ('options', (select string_agg(o, ', ' order by o collate "C") from unnest(j.reloptions) o), false),
+         -- a table without a column that could be stored there loses them with the copy, and nothing by it
+         ('toast options', (select string_agg(o, ', ' order by o collate "C")
+                              from pg_catalog.pg_class s cross join lateral unnest(s.reloptions) o
+                             where s.oid = j.reltoastrelid
+                               and exists (select from pg_catalog.pg_attribute a
+                                            where a.attrelid = j.coid and a.attnum > 0 and not a.attisdropped
+                                              and a.attstorage <> 'p')), false),
          ('access method', nullif(am.amname::text, 'heap'), false),
          ('parents', (select string_agg(i.inhparent::regclass::text, ', ' order by i.inhseqno)
                         from pg_catalog.pg_inherits i where i.inhrelid = j.coid), false),

@@ -41,9 +41,21 @@ select 'database', array['current'], '', f.fact, f.value, false
   from pg_catalog.pg_database d
        cross join lateral (values
          ('encoding', pg_catalog.pg_encoding_to_char(d.encoding)::text),
-         ('comment', pg_catalog.shobj_description(d.oid, 'pg_database'))
+         ('comment', pg_catalog.shobj_description(d.oid, 'pg_database')),
+         ('owner', pg_catalog.pg_get_userbyid(d.datdba)::text),
+         ('connection limit', d.datconnlimit::text),
+         ('own privileges', (d.datacl is not null)::text)
        ) f(fact, value)
  where d.datname = current_database()
+union all
+select 'database', array['current'], '', 'privileges of ' || coalesce(r.rolname::text, 'public'),
+       string_agg(distinct p.text collate "C", ', ' order by p.text collate "C"), false
+  from pg_catalog.pg_database d
+       cross join lateral pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) x
+       left join pg_catalog.pg_roles r on r.oid = x.grantee
+       cross join lateral (select x.privilege_type || case when x.is_grantable then '*' else '' end as text) p
+ where d.datname = current_database() and (x.grantee = 0 or r.oid is not null)
+ group by r.rolname
 union all
 select 'default privileges', array[pg_catalog.pg_get_userbyid(d.defaclrole)::text, coalesce(n.nspname::text, '')],
        'of type ' || d.defaclobjtype::text, 'privileges',

@@ -57,14 +57,36 @@ select 'default privileges', array[pg_catalog.pg_get_userbyid(d.defaclrole)::tex
        join pg_catalog.pg_default_acl d on g.classid = 'pg_catalog.pg_default_acl'::regclass and g.objid = d.oid
        left join pg_catalog.pg_namespace n on n.oid = d.defaclnamespace
 union all
-select case a.type when 'default value' then 'column' when 'statistics object' then 'statistics'
-            when 'publication relation' then 'publication' else a.type end,
-       case a.type when 'publication relation' then a.object_args else a.object_names end, '',
-       case a.type when 'default value' then 'default' when 'publication relation' then 'tables' end
+select case a.type when 'default value' then 'column' when 'statistics object' then 'statistics' else a.type end,
+       a.object_names, '', case a.type when 'default value' then 'default' end
   from gone g
        cross join lateral pg_catalog.pg_identify_object_as_address(g.classid, g.objid, 0) a
  where a.type in ('schema', 'extension', 'trigger', 'rule', 'policy', 'default value', 'publication',
-                  'publication relation', 'statistics object')
+                  'statistics object')
+union all
+select 'publication', a.object_args, '', f.fact
+  from gone g
+       cross join lateral pg_catalog.pg_identify_object_as_address(g.classid, g.objid, 0) a
+       cross join lateral (select pg_catalog.format('%I.%I', a.object_names[1], a.object_names[2]) as name) t
+       cross join lateral (values ('tables'), ('row filter of ' || t.name), ('columns of ' || t.name)) f (fact)
+ where a.type = 'publication relation'
+union all
+select 'publication', array[p.pubname::text], '', pg_catalog.format('tables in schema %I', n.nspname)
+  from gone g
+       join pg_catalog.pg_namespace n on g.classid = 'pg_catalog.pg_namespace'::regclass and g.objid = n.oid
+       cross join pg_catalog.pg_publication p
+union all
+-- a table is its index's no longer
+select r.class, array[r.nspname, r.relname], '', 'replica identity'
+  from pg_catalog.pg_index x
+       join relation i on i.oid = x.indexrelid
+       join relation r on r.oid = x.indrelid and not r.is_gone
+ where x.indisreplident
+   and (i.is_gone
+        or exists (select from gone g
+                          join pg_catalog.pg_constraint k
+                            on g.classid = 'pg_catalog.pg_constraint'::regclass and g.objid = k.oid
+                    where k.conindid = x.indexrelid and k.contype in ('p', 'u', 'x')))
 union all
 select i.type, array[i.identity], '', null
   from gone g
