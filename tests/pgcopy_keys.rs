@@ -62,3 +62,36 @@ fn the_script_for_psql_brings_a_key_back_though_the_server_gave_its_name_away() 
     pair.pgcopy("restore-constraints", &work, &[]).exits(0);
     assert_eq!(before, pair.target_schema());
 }
+
+#[test]
+fn keys_that_meet_in_a_partition_tree_do_not_wait_for_each_other() {
+    let pair = shops();
+    let mut sql =
+        "create table m (id integer, k integer, up integer, uk integer, primary key (id, k),
+            foreign key (up, uk) references m) partition by list (k);"
+            .to_owned();
+    let mut rows = String::new();
+    for k in 1..=12 {
+        sql += &format!("create table m_{k} partition of m for values in ({k});");
+    }
+    rows +=
+        "insert into shop.m select i, 1 + i % 12, i, 1 + i % 12 from generate_series(1, 120) i;";
+    for d in 1..=10 {
+        sql += &format!(
+            "create table d{d} (id integer, k integer, foreign key (id, k) references m);"
+        );
+        rows += &format!("insert into shop.d{d} select id, k from shop.m;");
+    }
+    both(&pair, &sql);
+    pair.in_source(&rows);
+    let before = pair.target_schema();
+    let out = pair
+        .copy(
+            &WorkDir::new(),
+            &["--include", "shop.m*,shop.d*", "-p", "8"],
+        )
+        .exits(0);
+    assert!(!out.stderr.contains("Could not lock"), "{}", out.stderr);
+    assert_eq!(before, pair.target_schema());
+    assert_eq!(pair.in_target("select count(*) from shop.d10"), "120");
+}

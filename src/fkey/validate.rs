@@ -1,9 +1,11 @@
 //! Validating keys that were added NOT VALID, and saying which rows break one.
 //!
 //! Runs in validate workers, one session on the target each, and in the process that finishes. Keys of one
-//! table wait for each other's locks, so the ledger gives them out one after the other. The server's own words
+//! table, and those that meet in a partition tree, wait for each other's locks, so the ledger gives them out one
+//! after the other. The server's own words
 //! about a broken key hold a value of a row: they are left out.
 
+use super::discover::Table;
 use super::journal::{self, Entry, Thing};
 use super::restore::{BROKEN, Way, add_whole, belongs_to_one, run_alone};
 use super::{Limits, Presence, find};
@@ -69,19 +71,25 @@ pub(super) fn plan_units(
     let keys = entries.iter().filter(|entry| entry.thing == Thing::Key);
     let due: Vec<&Entry> = keys.filter(is_due).collect();
     let sizes = sizes(session, &due)?;
-    let ranks = ranks(
-        &due.iter().map(|e| e.child.oid).collect::<Vec<Oid>>(),
-        &sizes,
-    );
+    let lanes = lanes(&whole_ends(session, &due, ways)?);
+    let work: Vec<(Oid, i64)> = due
+        .iter()
+        .map(|entry| {
+            let table = entry.child.oid;
+            let lane = lanes.get(&table).copied().unwrap_or(table);
+            (lane, sizes.get(&table).copied().unwrap_or(0).max(1))
+        })
+        .collect();
+    let ranks = ranks(&work);
     let failed = |error: rusqlite::Error| sqlite_error("write", &error);
     ledger.write(|tx| {
         tx.execute("delete from unit where kind = 'validate'", [])
             .map_err(failed)?;
-        for (entry, rank) in due.iter().zip(&ranks) {
+        for ((entry, (lane, _)), rank) in due.iter().zip(&work).zip(&ranks) {
             tx.execute(
                 "insert into unit (kind, state, table_oid, object, run_id, rank)
                  values ('validate', 'todo', ?1, ?2, ?3, ?4)",
-                params![entry.child.oid, entry.id, run.id, rank],
+                params![lane, entry.id, run.id, rank],
             )
             .map_err(failed)?;
         }
@@ -100,16 +108,68 @@ fn sizes(session: &mut PgSession, keys: &[&Entry]) -> Result<HashMap<Oid, i64>> 
         .collect())
 }
 
-/// How early each key is looked at, by what is left to read for the keys of its table from it on: one worker does
-/// these one after the other, so that the longest such row has to begin first.
-fn ranks(tables: &[Oid], sizes: &HashMap<Oid, i64>) -> Vec<i64> {
+/// Of the keys that come back in one statement: the child, and the tables at the top of child and parent.
+fn whole_ends(
+    session: &mut PgSession,
+    due: &[&Entry],
+    ways: &HashMap<i64, Way>,
+) -> Result<Vec<(Oid, Oid, Oid)>> {
+    let whole: Vec<&&Entry> = due
+        .iter()
+        .filter(|entry| ways.get(&entry.id) == Some(&Way::Whole))
+        .collect();
+    let (schemas, names): (Vec<&str>, Vec<&str>) = whole
+        .iter()
+        .flat_map(|entry| [&entry.child, &entry.parent])
+        .map(|table| (table.schema.as_str(), table.name.as_str()))
+        .unzip();
+    if whole.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = session.query(include_str!("sql/list_roots.sql"), &[&schemas, &names])?;
+    let roots: HashMap<(String, String), Oid> = rows
+        .iter()
+        .map(|row| ((row.get("nspname"), row.get("relname")), row.get("root")))
+        .collect();
+    let root = |table: &Table| {
+        let place = (table.schema.clone(), table.name.clone());
+        roots.get(&place).copied().unwrap_or(table.oid)
+    };
+    Ok(whole
+        .iter()
+        .map(|entry| (entry.child.oid, root(&entry.child), root(&entry.parent)))
+        .collect())
+}
+
+/// Which children share one worker: adding a key to a partitioned table locks the child, the parent and all
+/// partitions of the parent, in an order that differs from key to key, so that two whose trees meet would wait
+/// for each other for ever. By the child: the one table under whose name the ledger gives its keys out.
+fn lanes(ends: &[(Oid, Oid, Oid)]) -> HashMap<Oid, Oid> {
+    let mut lane_of: HashMap<Oid, Oid> = HashMap::new();
+    for (_, child, parent) in ends {
+        let one = *lane_of.entry(*child).or_insert(*child);
+        let other = *lane_of.entry(*parent).or_insert(*parent);
+        if one != other {
+            for lane in lane_of.values_mut().filter(|lane| **lane == other) {
+                *lane = one;
+            }
+        }
+    }
+    ends.iter()
+        .filter_map(|(table, child, _)| Some((*table, *lane_of.get(child)?)))
+        .collect()
+}
+
+/// How early each key is looked at, by what is left to read for the keys of its lane from it on: one worker does
+/// these one after the other, so that the longest such row has to begin first. Given lane and bytes of each.
+fn ranks(work: &[(Oid, i64)]) -> Vec<i64> {
     let mut left: HashMap<Oid, i64> = HashMap::new();
-    let mut ranks: Vec<i64> = tables
+    let mut ranks: Vec<i64> = work
         .iter()
         .rev()
-        .map(|table| {
-            let sum = left.entry(*table).or_default();
-            *sum += sizes.get(table).copied().unwrap_or(0).max(1);
+        .map(|(lane, bytes)| {
+            let sum = left.entry(*lane).or_default();
+            *sum += bytes;
             *sum
         })
         .collect();
@@ -381,10 +441,30 @@ mod tests {
     #[test]
     fn the_table_with_most_to_check_begins_first() {
         // three keys of table 2, and one each of a small and of a large one
-        let sizes = HashMap::from([(1, 10), (2, 40), (3, 100)]);
-        assert_eq!(ranks(&[1, 2, 2, 2, 3], &sizes), [10, 120, 80, 40, 100]);
-        assert_eq!(ranks(&[7], &sizes), [1]);
-        assert!(ranks(&[], &sizes).is_empty());
+        let work = [(1, 10), (2, 40), (2, 40), (2, 40), (3, 100)];
+        assert_eq!(ranks(&work), [10, 120, 80, 40, 100]);
+        assert!(ranks(&[]).is_empty());
+    }
+
+    #[test]
+    fn keys_whose_partition_trees_meet_share_a_lane() {
+        // leaves 11, 12 of 10 refer to 10, as tables 20 and 21 do; 31 refers to 30, 20 to 40 as well
+        let ends = [
+            (11, 10, 10),
+            (31, 31, 30),
+            (20, 20, 10),
+            (12, 10, 10),
+            (20, 20, 40),
+            (41, 40, 50),
+            (21, 21, 10),
+        ];
+        let lanes = lanes(&ends);
+        let of_tree = lanes[&11];
+        for table in [12, 20, 21, 41] {
+            assert_eq!(lanes[&table], of_tree, "{table}");
+        }
+        assert_ne!(lanes[&31], of_tree);
+        assert_eq!(lanes.len(), 6);
     }
 
     #[test]
