@@ -88,10 +88,55 @@ fn keys_that_meet_in_a_partition_tree_do_not_wait_for_each_other() {
     let out = pair
         .copy(
             &WorkDir::new(),
-            &["--include", "shop.m*,shop.d*", "-p", "8"],
+            &["--include", "shop.m,shop.m_*,shop.d*", "-p", "8"],
         )
         .exits(0);
     assert!(!out.stderr.contains("Could not lock"), "{}", out.stderr);
     assert_eq!(before, pair.target_schema());
     assert_eq!(pair.in_target("select count(*) from shop.d10"), "120");
+}
+
+/// A parent and a child, rows of an old copy on both, and row security that is forced on one end of the target.
+fn hidden(table: &str) -> Pair {
+    let pair = shops();
+    both(
+        &pair,
+        "create table par (id integer primary key);
+         create table ch (id integer primary key, par integer references par);
+         insert into par select i from generate_series(1, 9) i;
+         insert into ch select i, i from generate_series(1, 9) i;",
+    );
+    pair.in_source("insert into shop.par values (10); insert into shop.ch values (10, 3)");
+    pair.in_target(&format!(
+        "alter table shop.{table} enable row level security;
+         alter table shop.{table} force row level security"
+    ));
+    pair
+}
+
+#[test]
+fn a_key_that_row_security_outside_keeps_from_being_validated_stays() {
+    let pair = hidden("par");
+    let before = pair.target_schema();
+    pair.copy(&WorkDir::new(), &["--include", "shop.ch", "--dry-run"])
+        .exits(0)
+        .says(&["stays: row security is forced on shop.par"]);
+    pair.copy(&WorkDir::new(), &["--include", "shop.ch"])
+        .exits(0);
+    assert_eq!(before, pair.target_schema());
+    assert_eq!(pair.in_target("select count(*) from shop.ch"), "10");
+}
+
+#[test]
+fn a_key_from_outside_that_row_security_keeps_from_being_validated_is_refused() {
+    let pair = hidden("ch");
+    let before = pair.target_schema();
+    pair.copy(&WorkDir::new(), &["--include", "shop.par"])
+        .exits(3)
+        .says(&[
+            "ch_par_fkey -> shop.par: row security is forced on shop.ch",
+            "no force row level security",
+        ]);
+    assert_eq!(before, pair.target_schema());
+    assert_eq!(pair.in_target("select count(*) from shop.par"), "9");
 }

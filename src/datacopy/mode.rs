@@ -182,6 +182,19 @@ fn refusal(facts: &Facts<'_>, tree: &Tree<'_>, mode: Mode) -> String {
             "{name}: triggers of the key are disabled, and would come back enabled; enable them, or \
              leave its tables out"
         ),
+        (_, Some((obstacle @ (Obstacle::HiddenChild | Obstacle::HiddenParent), at))) => {
+            let table = match obstacle {
+                Obstacle::HiddenChild => &at.child,
+                _ => &at.parent,
+            };
+            format!(
+                "{name}: row security is forced on {}, so that role \"{}\" could remove the key and not validate it \
+                 again; run on the target: alter table {} no force row level security; or give the role BYPASSRLS",
+                table.shown(),
+                facts.role,
+                table.qname()
+            )
+        }
         (_, None) => format!(
             "{name}: only some partitions are selected, so that the tables cannot be emptied together"
         ),

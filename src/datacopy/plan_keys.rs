@@ -148,12 +148,16 @@ fn plan_key(tree: &Tree<'_>, fate: Fate, selection: &Selection) -> PlanKey {
     if fate == (Fate::Stay { checked: true })
         && let Some((obstacle, _)) = tree.obstacle()
     {
+        let hidden =
+            |table: &discover::Table| format!("stays: row security is forced on {}", table.shown());
         how = match obstacle {
             discover::Obstacle::Owner => format!("stays, as its table belongs to {}", key.owner),
             discover::Obstacle::References => {
                 format!("stays: no REFERENCES on {}", key.parent.shown())
             }
             discover::Obstacle::Disabled => "stays: its triggers are disabled".to_owned(),
+            discover::Obstacle::HiddenChild => hidden(&key.child),
+            discover::Obstacle::HiddenParent => hidden(&key.parent),
         };
     }
     if !is_inside {

@@ -70,6 +70,10 @@ pub enum Obstacle {
     References,
     /// Somebody has disabled triggers of the key, which would come back enabled.
     Disabled,
+    /// Row security is forced on the child, so that it could not be validated.
+    HiddenChild,
+    /// Row security is forced on the parent, so that it could not be validated.
+    HiddenParent,
 }
 
 /// A trigger that a user made.
@@ -163,16 +167,16 @@ pub fn read_keys(session: &mut PgSession) -> Result<Vec<Key>> {
                 name: row.get(format!("{end}_name").as_str()),
                 is_partitioned: row.get::<_, String>(format!("{end}_kind").as_str()) == "p",
             };
-            let obstacle = match (
-                row.get("is_owned"),
-                row.get("can_refer"),
-                row.get("is_plain"),
-            ) {
-                (false, _, _) => Some(Obstacle::Owner),
-                (_, false, _) => Some(Obstacle::References),
-                (_, _, false) => Some(Obstacle::Disabled),
-                _ => None,
-            };
+            let obstacles = [
+                (!row.get::<_, bool>("is_owned"), Obstacle::Owner),
+                (!row.get::<_, bool>("can_refer"), Obstacle::References),
+                (!row.get::<_, bool>("is_plain"), Obstacle::Disabled),
+                (row.get("hides_child"), Obstacle::HiddenChild),
+                (row.get("hides_parent"), Obstacle::HiddenParent),
+            ];
+            let obstacle = obstacles
+                .into_iter()
+                .find_map(|(is_so, obstacle)| is_so.then_some(obstacle));
             Key {
                 oid: row.get("oid"),
                 name: row.get("name"),
