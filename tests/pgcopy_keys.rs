@@ -66,24 +66,28 @@ fn the_script_for_psql_brings_a_key_back_though_the_server_gave_its_name_away() 
 #[test]
 fn keys_that_meet_in_a_partition_tree_do_not_wait_for_each_other() {
     let pair = shops();
-    let mut sql =
+    let mut sql = vec![
         "create table m (id integer, k integer, up integer, uk integer, primary key (id, k),
             foreign key (up, uk) references m) partition by list (k);"
-            .to_owned();
-    let mut rows = String::new();
+            .to_owned(),
+    ];
+    let mut rows = vec![
+        "insert into shop.m select i, 1 + i % 12, i, 1 + i % 12 from generate_series(1, 120) i;"
+            .to_owned(),
+    ];
     for k in 1..=12 {
-        sql += &format!("create table m_{k} partition of m for values in ({k});");
+        sql.push(format!(
+            "create table m_{k} partition of m for values in ({k});"
+        ));
     }
-    rows +=
-        "insert into shop.m select i, 1 + i % 12, i, 1 + i % 12 from generate_series(1, 120) i;";
     for d in 1..=10 {
-        sql += &format!(
+        sql.push(format!(
             "create table d{d} (id integer, k integer, foreign key (id, k) references m);"
-        );
-        rows += &format!("insert into shop.d{d} select id, k from shop.m;");
+        ));
+        rows.push(format!("insert into shop.d{d} select id, k from shop.m;"));
     }
-    both(&pair, &sql);
-    pair.in_source(&rows);
+    both(&pair, &sql.concat());
+    pair.in_source(&rows.concat());
     let before = pair.target_schema();
     let out = pair
         .copy(
