@@ -98,7 +98,8 @@ impl<'a> Live<'a> {
         match fate {
             Fate::Open => self.tail = Some(tail),
             Fate::Closed => {
-                tail.making.finish(tail.file.get_ref())?;
+                let made = tail.making.finish(tail.file.get_ref());
+                still_counts(self.cdc, &tail.cuts, tail.name, made)?;
             }
             Fate::Gone => log::info!(
                 "JSON file \"{}\" was written anew, so is what is made of it",
@@ -114,13 +115,10 @@ impl<'a> Live<'a> {
             let name = segment.name;
             if is_to_do(self.cdc, &segment) {
                 let (json, sql) = (self.cdc.json(name), self.cdc.sql(name));
-                match transform_file(&json, &sql, self.options) {
-                    Ok(counts) => self.reached = self.reached.max(counts.reached),
-                    // Pruned meanwhile.
-                    Err(_) if !json.exists() => {
-                        let _gone = std::fs::remove_file(&sql);
-                    }
-                    Err(error) => return Err(error),
+                let cuts = self.cdc.cuts();
+                let made = transform_file(&json, &sql, self.options);
+                if let Some(counts) = still_counts(self.cdc, &cuts, name, made)? {
+                    self.reached = self.reached.max(counts.reached);
                 }
                 return Ok(true);
             }
@@ -130,6 +128,29 @@ impl<'a> Live<'a> {
             }
         }
         Ok(false)
+    }
+}
+
+/// What came of a closed file; none when it was cut or pruned while it was read: then what was made of it goes, and
+/// is made again of what is there.
+fn still_counts<T>(
+    cdc: &CdcDir,
+    cuts: &Path,
+    name: SegmentName,
+    made: Result<T>,
+) -> Result<Option<T>> {
+    let was_cut = cdc.cuts() != cuts;
+    match made {
+        Ok(counts) if !was_cut => return Ok(Some(counts)),
+        Err(error) if !was_cut && cdc.json(name).exists() => return Err(error),
+        _ => {}
+    }
+    let sql = cdc.sql(name);
+    match std::fs::remove_file(&sql) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(trouble("remove", &sql, &error))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -342,5 +363,23 @@ mod tests {
         let made = read(&sql);
         assert_eq!(made.matches("[\"1\",\"1\",\"1\"]").count(), 1, "{made}");
         assert!(made.contains("COMMIT; -- {\"xid\":7"));
+    }
+
+    #[test]
+    fn a_closed_file_that_was_cut_while_it_was_read_is_no_failure_and_counts_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let cdc = CdcDir::new(folder.path().to_owned());
+        let name = SegmentName::of_number(1, 5);
+        std::fs::write(cdc.json(name), BEGIN).unwrap();
+        let vanished = || failed("rename", Path::new("x"), &std::io::Error::other("gone"));
+        let before = cdc.cuts();
+        assert!(still_counts::<()>(&cdc, &before, name, Err(vanished())).is_err());
+        assert_eq!(still_counts(&cdc, &before, name, Ok(1)).unwrap(), Some(1));
+        cdc.note_cut().unwrap();
+        for made in [Ok(1), Err(vanished())] {
+            std::fs::write(cdc.sql(name), "made of what was cut off").unwrap();
+            assert_eq!(still_counts(&cdc, &before, name, made).unwrap(), None);
+            assert!(!cdc.sql(name).exists());
+        }
     }
 }
