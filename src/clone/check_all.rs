@@ -92,7 +92,7 @@ impl One<'_> {
         else {
             return Ok(findings);
         };
-        let choices = survey::choices(self.settings, selection.left_out)?;
+        let choices = survey::choices(self.settings, selection.left_out);
         let found = check::look_at_new(
             (&mut from.session, &from.facts),
             (&mut to.session, &to.facts),

@@ -47,6 +47,7 @@ pub use dry_run::Preview;
 pub use goal::Goal;
 pub use hold::{SnapshotSettings, hold_snapshot};
 pub use parse_list::{ParseListSettings, list_archive, parse_list};
+pub use requirements::{Requirement, read as read_requirements};
 pub use settings::{CloneSettings, FollowAlong, FormatChoice, Switches};
 pub use stages::{Choices, Stages};
 
@@ -63,7 +64,6 @@ use crate::worker::Bells;
 use along::Together;
 use host::CloneHost;
 use prepare::PrepareInput;
-use requirements::Requirement;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -105,10 +105,7 @@ pub fn run(
     };
     let source = side(&settings.source, "source")?;
     let target = side(&settings.target, "target")?;
-    let requirements = match &settings.requirements {
-        Some(path) => requirements::read(path)?,
-        None => Vec::new(),
-    };
+    let requirements = settings.requirements.clone().unwrap_or_default();
     if settings.switches.all_databases {
         let missing = || Error::internal("a clone of all databases has two sides");
         let (source, target) = (source.ok_or_else(missing)?, target.ok_or_else(missing)?);

@@ -265,7 +265,7 @@ fn look(
         None => Selection::default(),
     };
     filters::warn(&selection, &mut findings);
-    let choices = survey::choices(settings, selection.left_out.clone())?;
+    let choices = survey::choices(settings, selection.left_out.clone());
     let now = source.as_ref().map(|side| side.facts.clone());
     let from = now.or_else(|| Some(stored.as_ref()?.server.clone()));
     if let (Some(from), Some(target)) = (&from, &*target) {

@@ -1,6 +1,6 @@
 //! `--requirements`: extensions in the versions that the user asked for.
 //!
-//! The file is read in the supervisor, before anything connects; the extensions are made in the
+//! The file is read once, before anything connects, as it may be a pipe; the extensions are made in the
 //! pre-data process, after the schemas they live in and before everything that may need them.
 
 use super::pre_data::PreDataInput;
@@ -14,7 +14,7 @@ use std::path::Path;
 /// An extension and the version to install.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Requirement {
+pub struct Requirement {
     name: String,
     version: String,
 }
@@ -25,8 +25,9 @@ impl From<Requirement> for (String, String) {
     }
 }
 
-/// Reads a requirements file: a JSON array of `{"name": …, "version": …}`. Errors: `BadConfig`.
-pub(super) fn read(path: &Path) -> Result<Vec<Requirement>> {
+/// Reads a requirements file: a JSON array of `{"name": …, "version": …}`. Errors: `BadArgs` for one that is not
+/// there, `BadConfig` for any other.
+pub fn read(path: &Path) -> Result<Vec<Requirement>> {
     let failed = |why: String| {
         let path = path.display();
         Error::new(
@@ -35,7 +36,14 @@ pub(super) fn read(path: &Path) -> Result<Vec<Requirement>> {
         )
         .hint("It holds a JSON array such as [{\"name\": \"postgis\", \"version\": \"3.4.0\"}].")
     };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::bad_args(format!(
+            "requirements file \"{}\" does not exist",
+            path.display()
+        ))
+        .hint("Check the value of --requirements."),
+        _ => failed(error.to_string()),
+    })?;
     serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
 }
 
@@ -79,7 +87,18 @@ pub(super) fn make_in_their_schemas(
 
 /// Makes the source's extensions; there already is fine.
 fn make_all(input: &PreDataInput, (ledger, target): (&Ledger, &mut PgSession)) -> Result<()> {
-    for (name, schema) in extensions(ledger)? {
+    let extensions = extensions(ledger)?;
+    let is_there = |one: &&Requirement| extensions.iter().any(|(name, _)| *name == one.name);
+    for Requirement { name, .. } in input.requirements.iter().filter(|one| !is_there(one)) {
+        let line = format!(
+            "The requirements name extension \"{name}\", which the source does not have, or filters leave \
+             out: it is not created"
+        );
+        log::warn!("{line}");
+        let run = input.means.run;
+        run.notice(ledger.connection(), "requirement without effect", &line)?;
+    }
+    for (name, schema) in extensions {
         let wanted = input
             .requirements
             .iter()

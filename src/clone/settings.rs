@@ -4,6 +4,7 @@
 //! shows no connection string.
 
 use super::goal::{Goal, Part};
+use super::requirements::Requirement;
 use crate::filter::Rules;
 use crate::follow::files::CdcDir;
 use crate::follow::slot::SlotSettings;
@@ -120,8 +121,8 @@ pub struct CloneSettings {
     pub split_bytes: u64,
     /// Most parts of one table, 0: no limit.
     pub split_max_parts: u32,
-    /// Extension versions to install, a JSON file.
-    pub requirements: Option<PathBuf>,
+    /// Extension versions to install, of `--requirements`.
+    pub requirements: Option<Vec<Requirement>>,
     /// What is left out, of `--filters`.
     pub filters: Option<Rules>,
     /// Format that rows are copied in.

@@ -5,7 +5,6 @@
 
 use super::goal::Part;
 use super::prepare::{self, Connected};
-use super::requirements;
 use super::settings::CloneSettings;
 use super::{along, filters};
 use crate::check::{self, Choices, Findings, FollowChoices, Found, Workers};
@@ -34,8 +33,8 @@ pub(super) struct Survey {
     pub(super) sides: Option<(Connected, Connected)>,
 }
 
-/// The user's choices, as far as checks depend on them. Errors: the requirements file cannot be used.
-pub(super) fn choices(settings: &CloneSettings, left_out: LeftOut) -> Result<Choices> {
+/// The user's choices, as far as checks depend on them.
+pub(super) fn choices(settings: &CloneSettings, left_out: LeftOut) -> Choices {
     let (goal, switches) = (settings.goal, &settings.switches);
     let jobs = [
         (goal.has(Part::TableData), settings.table_jobs),
@@ -44,11 +43,8 @@ pub(super) fn choices(settings: &CloneSettings, left_out: LeftOut) -> Result<Cho
         (goal.has(Part::Blobs), settings.blob_jobs),
     ];
     let workers = jobs.iter().filter(|(is_for, _)| *is_for);
-    let requirements = match &settings.requirements {
-        Some(path) => requirements::read(path)?,
-        None => Vec::new(),
-    };
-    Ok(Choices {
+    let requirements = settings.requirements.clone().unwrap_or_default();
+    Choices {
         roles: switches.roles,
         no_role_passwords: switches.no_role_passwords,
         no_owner: switches.no_owner,
@@ -63,7 +59,7 @@ pub(super) fn choices(settings: &CloneSettings, left_out: LeftOut) -> Result<Cho
         blobs: goal.has(Part::Blobs) && !switches.skip_blobs,
         connections: workers.map(|(_, jobs)| jobs).sum::<u32>() + 3,
         left_out,
-    })
+    }
 }
 
 /// What the filters of a command come to. `known` is what they leave out, when an earlier run has found
@@ -92,7 +88,7 @@ pub(super) fn look_at_both(
     known: Option<LeftOut>,
 ) -> Result<(Findings, Option<Found>, Selection)> {
     let selection = selection(settings, source, Some(&mut *target), known)?;
-    let choices = choices(settings, selection.left_out.clone())?;
+    let choices = choices(settings, selection.left_out.clone());
     let own = along::choices(settings)?;
     let (mut findings, found) = check::look(
         (&mut source.session, &source.facts),

@@ -256,3 +256,27 @@ fn the_schema_is_restored_again_with_restart_and_gone_on_with_with_resume() {
         .exits(0);
     assert!(!work.path().join("snapshot").exists());
 }
+
+#[test]
+fn requirements_come_through_a_pipe_and_an_extension_that_the_source_lacks_is_named() {
+    let (pair, work) = (Pair::with("create extension hstore"), WorkDir::new());
+    let pipe = work.file("wanted.pipe", "");
+    std::fs::remove_file(&pipe).unwrap();
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    nix::unistd::mkfifo(pipe.as_str(), mode).unwrap();
+    let to = pipe.clone();
+    let writer = std::thread::spawn(move || {
+        let text =
+            r#"[{"name": "hstore", "version": "1.4"}, {"name": "citext", "version": "1.6"}]"#;
+        std::fs::write(to, text).unwrap();
+    });
+    pair.clone(&work, &["--requirements", &pipe])
+        .exits(0)
+        .says(&["extension \"citext\", which the source does not have"]);
+    writer.join().unwrap();
+    let version = "select string_agg(extversion, ' ') from pg_extension where extname in ('hstore', 'citext')";
+    assert_eq!(pair.in_target(version), "1.4");
+    pair.clone(&WorkDir::new(), &["--requirements", "/nowhere/at/all"])
+        .exits(1)
+        .says(&["does not exist"]);
+}

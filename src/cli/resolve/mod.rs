@@ -15,7 +15,7 @@ use super::args::clone::FormatArg;
 use super::args::value;
 use super::args::{CloneArgs, StepArgs, StepCommand, StepRun};
 use super::environment::Environment;
-use crate::clone::{CloneSettings, FormatChoice, Goal, Switches};
+use crate::clone::{CloneSettings, FormatChoice, Goal, Requirement, Switches};
 use crate::error::{Error, Result};
 use crate::filter::Rules;
 use crate::workdir::Intent;
@@ -163,13 +163,12 @@ fn resolve(
         blob_jobs: jobs.blob,
         split_bytes: split_bytes.unwrap_or(SPLIT_BYTES_DEFAULT),
         split_max_parts: split_max_parts.unwrap_or(0),
-        requirements: args.what.requirements.clone(),
+        requirements: requirements(args.what.requirements.as_deref(), switches.skip_extensions)?,
         filters,
         copy_format: copy_format(args, binary)?,
         switches,
         cmdline: around.cmdline.clone(),
     };
-    check_requirements(&settings)?;
     check_all_databases(&settings)?;
     check_follow(&settings)?;
     let mut warnings = warnings(&settings, &takes);
@@ -338,14 +337,11 @@ fn check_follow(settings: &CloneSettings) -> Result<()> {
     )
 }
 
-fn check_requirements(settings: &CloneSettings) -> Result<()> {
-    match &settings.requirements {
-        Some(path) if !path.is_file() => Err(Error::bad_args(format!(
-            "requirements file \"{}\" does not exist",
-            path.display()
-        ))
-        .hint("Check the value of --requirements.")),
-        _ => Ok(()),
+/// What `--requirements` says; a file without effect is not read.
+fn requirements(path: Option<&Path>, skip_extensions: bool) -> Result<Option<Vec<Requirement>>> {
+    match path {
+        Some(path) if skip_extensions && path.exists() => Ok(Some(Vec::new())),
+        path => path.map(crate::clone::read_requirements).transpose(),
     }
 }
 
