@@ -71,7 +71,7 @@ pub(super) fn plan_units(
     let keys = entries.iter().filter(|entry| entry.thing == Thing::Key);
     let due: Vec<&Entry> = keys.filter(is_due).collect();
     let sizes = sizes(session, &due)?;
-    let lanes = lanes(&whole_ends(session, &due, ways)?);
+    let lanes = lanes(&ends(session, &due, ways)?);
     let work: Vec<(Oid, i64)> = due
         .iter()
         .map(|entry| {
@@ -108,24 +108,28 @@ fn sizes(session: &mut PgSession, keys: &[&Entry]) -> Result<HashMap<Oid, i64>> 
         .collect())
 }
 
-/// Of the keys that come back in one statement: the child, and the tables at the top of child and parent.
-fn whole_ends(
-    session: &mut PgSession,
-    due: &[&Entry],
-    ways: &HashMap<i64, Way>,
-) -> Result<Vec<(Oid, Oid, Oid)>> {
-    let whole: Vec<&&Entry> = due
-        .iter()
-        .filter(|entry| ways.get(&entry.id) == Some(&Way::Whole))
-        .collect();
-    let (schemas, names): (Vec<&str>, Vec<&str>) = whole
+/// The tables of a key that comes back.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    /// The child.
+    table: Oid,
+    /// The tables at the top of child and parent.
+    roots: (Oid, Oid),
+    /// It is added in one statement, and locks the parent with all partitions.
+    is_whole: bool,
+}
+
+/// The ends of keys; nothing where none of them comes back in one statement.
+fn ends(session: &mut PgSession, due: &[&Entry], ways: &HashMap<i64, Way>) -> Result<Vec<Ends>> {
+    let is_whole = |entry: &Entry| ways.get(&entry.id) == Some(&Way::Whole);
+    if !due.iter().any(|entry| is_whole(entry)) {
+        return Ok(Vec::new());
+    }
+    let (schemas, names): (Vec<&str>, Vec<&str>) = due
         .iter()
         .flat_map(|entry| [&entry.child, &entry.parent])
         .map(|table| (table.schema.as_str(), table.name.as_str()))
         .unzip();
-    if whole.is_empty() {
-        return Ok(Vec::new());
-    }
     let rows = session.query(include_str!("sql/list_roots.sql"), &[&schemas, &names])?;
     let roots: HashMap<(String, String), Oid> = rows
         .iter()
@@ -135,18 +139,28 @@ fn whole_ends(
         let place = (table.schema.clone(), table.name.clone());
         roots.get(&place).copied().unwrap_or(table.oid)
     };
-    Ok(whole
+    Ok(due
         .iter()
-        .map(|entry| (entry.child.oid, root(&entry.child), root(&entry.parent)))
+        .map(|entry| Ends {
+            table: entry.child.oid,
+            roots: (root(&entry.child), root(&entry.parent)),
+            is_whole: is_whole(entry),
+        })
         .collect())
 }
 
 /// Which children share one worker: adding a key to a partitioned table locks the child, the parent and all
 /// partitions of the parent, in an order that differs from key to key, so that two whose trees meet would wait
-/// for each other for ever. By the child: the one table under whose name the ledger gives its keys out.
-fn lanes(ends: &[(Oid, Oid, Oid)]) -> HashMap<Oid, Oid> {
+/// for each other for ever. Validating a key of one of these tables or partitions locks that for as long as it
+/// takes, which may be longer than anybody waits: it has its place in the same row. By the child: the one table
+/// under whose name the ledger gives its keys out.
+fn lanes(ends: &[Ends]) -> HashMap<Oid, Oid> {
     let mut lane_of: HashMap<Oid, Oid> = HashMap::new();
-    for (_, child, parent) in ends {
+    for Ends {
+        roots: (child, parent),
+        ..
+    } in ends.iter().filter(|ends| ends.is_whole)
+    {
         let one = *lane_of.entry(*child).or_insert(*child);
         let other = *lane_of.entry(*parent).or_insert(*parent);
         if one != other {
@@ -156,7 +170,7 @@ fn lanes(ends: &[(Oid, Oid, Oid)]) -> HashMap<Oid, Oid> {
         }
     }
     ends.iter()
-        .filter_map(|(table, child, _)| Some((*table, *lane_of.get(child)?)))
+        .filter_map(|ends| Some((ends.table, *lane_of.get(&ends.roots.0)?)))
         .collect()
 }
 
@@ -449,7 +463,7 @@ mod tests {
     #[test]
     fn keys_whose_partition_trees_meet_share_a_lane() {
         // leaves 11, 12 of 10 refer to 10, as tables 20 and 21 do; 31 refers to 30, 20 to 40 as well
-        let ends = [
+        let mut ends = [
             (11, 10, 10),
             (31, 31, 30),
             (20, 20, 10),
@@ -457,14 +471,31 @@ mod tests {
             (20, 20, 40),
             (41, 40, 50),
             (21, 21, 10),
-        ];
+        ]
+        .map(|(table, child, parent)| Ends {
+            table,
+            roots: (child, parent),
+            is_whole: true,
+        })
+        .to_vec();
+        // Validated alone: leaf 13 of 10 and 20 refer to the plain 60, 61 to the plain 21, and 70 to 60.
+        ends.extend(
+            [(13, 10, 60), (20, 20, 60), (61, 61, 21), (70, 70, 60)].map(
+                |(table, child, parent)| Ends {
+                    table,
+                    roots: (child, parent),
+                    is_whole: false,
+                },
+            ),
+        );
         let lanes = lanes(&ends);
         let of_tree = lanes[&11];
-        for table in [12, 20, 21, 41] {
+        for table in [12, 20, 21, 41, 13] {
             assert_eq!(lanes[&table], of_tree, "{table}");
         }
         assert_ne!(lanes[&31], of_tree);
-        assert_eq!(lanes.len(), 6);
+        assert!(!lanes.contains_key(&61) && !lanes.contains_key(&70));
+        assert_eq!(lanes.len(), 7);
     }
 
     #[test]
