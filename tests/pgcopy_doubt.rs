@@ -166,6 +166,18 @@ fn keys_that_another_work_directory_has_on_record_forbid_a_copy() {
         .says(&["on record in", "pgcopy restore-constraints --dir"]);
     // the same place under its own name knows what to do
     copy(&target).wait().exits(3).says(&["--resume"]);
+    // who looks in the wrong place is told where there is something
+    for more in [&[][..], &["--dry-run"]] {
+        let all = [&["restore-constraints", "-t", &other][..], more].concat();
+        start_program_with("pgcopy", &all, &[("XDG_STATE_HOME", &state)])
+            .wait()
+            .exits(0)
+            .says(&[
+                "nothing to restore in \"",
+                "Removed keys are on record in",
+                "pgcopy restore-constraints --dir",
+            ]);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! security at the end that is not copied. The role that copies owns the tables and is no superuser.
 
 use crate::support::shops::{gated_shops, kill_all, shops};
-use crate::support::{PATIENCE, Pair, WorkDir};
+use crate::support::{PATIENCE, Pair, WorkDir, within};
 
 /// The same SQL on both sides, as app.
 fn both(pair: &Pair, sql: &str) {
@@ -143,4 +143,57 @@ fn a_key_from_outside_that_row_security_keeps_from_being_validated_is_refused() 
         ]);
     assert_eq!(before, pair.target_schema());
     assert_eq!(pair.in_target("select count(*) from shop.par"), "9");
+}
+
+/// A superuser has switched off what checks the key of the child.
+fn mute() -> Pair {
+    let pair = shops();
+    both(
+        &pair,
+        "create table par (id integer primary key);
+         create table ch (id integer primary key, par integer references par);
+         insert into par select i from generate_series(1, 9) i;
+         insert into ch select i, i from generate_series(1, 9) i;",
+    );
+    pair.in_target("alter table shop.ch disable trigger all");
+    pair
+}
+
+#[test]
+fn a_key_whose_triggers_are_disabled_is_not_said_to_check_rows() {
+    let pair = mute();
+    let both = ["--include", "shop.par,shop.ch"];
+    pair.copy(&WorkDir::new(), &both).exits(3).says(&[
+        "triggers of the key are disabled",
+        "--constraints keep, with which keys stay and check each row, but for 1 key whose triggers are disabled",
+    ]);
+    let child = ["--include", "shop.ch", "--constraints", "keep"];
+    let plan = [&child[..], &["--dry-run"]].concat();
+    pair.copy(&WorkDir::new(), &plan)
+        .exits(0)
+        .says(&["stays, and checks no row, as its triggers are disabled"]);
+    pair.copy(&WorkDir::new(), &child).exits(0);
+    // what nobody checked is looked for at the end
+    pair.in_target("set session_replication_role = replica; delete from shop.par where id = 3");
+    pair.copy(&WorkDir::new(), &child).exits(10).says(&[
+        "ch_par_fkey",
+        "does not hold, though the server calls it valid: 1 rows",
+    ]);
+}
+
+#[test]
+fn who_locks_a_table_that_the_plan_has_to_look_at_is_said_while_it_waits() {
+    let pair = shops();
+    let lock = "lock table shop.customer in access exclusive mode";
+    let holder = pair.hold_open(lock);
+    let run = pair.start_copy(&WorkDir::new(), &["--dry-run"]);
+    assert!(within(PATIENCE, || run.said().contains("waits for locks")));
+    let said = run.said();
+    assert!(
+        said.contains("the target waits for locks: process ")
+            && said.contains("has locked shop.customer"),
+        "{said}"
+    );
+    drop(holder);
+    run.wait().exits(0);
 }

@@ -67,6 +67,11 @@ fn events_are_one_object_a_line_and_the_summary_is_the_last_one() {
     let counts = count(&all);
     let tables = all[1]["tables"].as_array().unwrap().len();
     assert_eq!(all[1]["event"], "plan");
+    // a worker takes many small tables at once, and is at one of them
+    for event in all.iter().filter(|event| event["event"] == "progress") {
+        let running = event["running"].as_array().unwrap().len();
+        assert!(running <= 4, "{event}");
+    }
     for event in ["table_started", "table_done"] {
         assert_eq!(counts[event], tables, "{event}");
     }

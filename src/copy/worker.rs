@@ -370,7 +370,10 @@ fn copy_all(
     }
     let mut results = Vec::with_capacity(tasks.len());
     open.target.simple("begin")?;
-    for (task, standing) in tasks.iter().zip(standings) {
+    for (position, (task, standing)) in tasks.iter().zip(standings).enumerate() {
+        if position > 0 {
+            worker.begin(&task.title(), Some(task.unit.id))?;
+        }
         let since = Instant::now();
         let mut noted = Instant::now();
         let mut total = 0;

@@ -151,6 +151,7 @@ fn make_ready(
     let _source = canceller.register(Token::from_session(&source));
     let snapshot = means.snapshot.as_deref().filter(|_| means.consistent);
     let drawn = prepare::draw(
+        leaf,
         (&mut source, input.prepared.source()?, snapshot),
         (target, &input.prepared.target),
         (&input.prepare, ledger),
@@ -239,7 +240,7 @@ fn say_found(plan: &DataPlan, taking: &journal::Taking<'_>) {
     for key in plan
         .keys
         .iter()
-        .filter(|key| key.action == "stay" && plan.mode == "drop")
+        .filter(|key| key.action == "stay" && (plan.mode == "drop" || key.how.contains("no row")))
     {
         crate::notice!("Foreign key {}.{} {}", key.child, key.name, key.how);
     }

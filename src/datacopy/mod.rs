@@ -250,16 +250,16 @@ fn has_begun(layout: &Layout, run: Run) -> bool {
 }
 
 /// Puts back what an earlier run took away; with `empty`, over tables that are emptied once the question is
-/// answered. Blocks. False: there was nothing to put back.
+/// answered. Blocks. Returns what to tell.
 pub fn restore(
     settings: &CopySettings,
     env: Environment<'_>,
     face: Face,
     empty: Option<Ask<'_>>,
-) -> Result<bool> {
+) -> Result<String> {
     let layout = Layout::new(settings.dir.clone());
     if !layout.ledger().exists() {
-        return Ok(false);
+        return Ok(nothing_to_restore(settings));
     }
     let target = ConnInfo::parse(&settings.target.text, env)
         .context(|| "reading option --target".to_owned())?;
@@ -280,7 +280,7 @@ pub fn restore(
             // A copy that had nothing to put back is settled by this, too.
             let ledger = Ledger::open(&claim.layout.ledger())?;
             past::settle(&ledger, &settings.cmdline)?;
-            return Ok(false);
+            return Ok(nothing_to_restore(settings));
         }
         None => signal::install()?,
     }
@@ -291,19 +291,49 @@ pub fn restore(
         layout: claim.layout.clone(),
         uuid: claim.marker.uuid.clone(),
     };
-    restore_with(&claim, input, empties, face).map(|()| true)
+    restore_with(&claim, input, empties, face)
+        .map(|()| "All foreign keys and triggers are back as they were\n".to_owned())
 }
 
-/// The statements that would put everything back; `None`: nothing is to be put back.
-pub fn restore_script(settings: &CopySettings) -> Result<Option<String>> {
+/// Says where nothing was found to put back, and where something is: whoever was not told the directory of the
+/// copy must not go away in the belief that all is well.
+fn nothing_to_restore(settings: &CopySettings) -> String {
+    let dir = settings.dir.display();
+    let others = past::with_open_keys(settings.neighbourhood.as_deref(), &settings.dir);
+    let mut text = if settings.dir.exists() {
+        format!("There is nothing to restore in \"{dir}\"\n")
+    } else {
+        format!("There is nothing to restore: \"{dir}\" does not exist\n")
+    };
+    text.push_str("Keys that were removed with another work directory are put back with --dir\n");
+    for (path, target) in others {
+        let line = format!(
+            "Removed keys are on record in \"{}\", of target {target}: pgcopy restore-constraints --dir {}\n",
+            path.display(),
+            path.display()
+        );
+        text.push_str(&line);
+    }
+    text
+}
+
+/// The statements that would put everything back, or a comment on why there are none.
+pub fn restore_script(settings: &CopySettings) -> Result<String> {
     let layout = Layout::new(settings.dir.clone());
+    let nothing = || {
+        let text = nothing_to_restore(settings);
+        text.lines().map(|line| format!("-- {line}\n")).collect()
+    };
     if !layout.ledger().exists() {
-        return Ok(None);
+        return Ok(nothing());
     }
     let ledger = Ledger::open_read_only(&layout.ledger())?;
     let entries = crate::fkey::journal::open_entries(ledger.connection())?;
     let target = crate::fkey::journal::target_of_open(ledger.connection())?.unwrap_or_default();
-    Ok((!entries.is_empty()).then(|| crate::fkey::journal::script(&entries, &target)))
+    if entries.is_empty() {
+        return Ok(nothing());
+    }
+    Ok(crate::fkey::journal::script(&entries, &target))
 }
 
 fn restore_with(claim: &Claim, input: PrepareInput, empties: bool, face: Face) -> Result<()> {

@@ -33,8 +33,9 @@ pub(super) struct Decision {
     pub(super) why: String,
     /// Obstacles of the mode, when it is refused.
     pub(super) faults: Vec<String>,
-    /// Refused, and mode keep would not be.
-    pub(super) would_keep: bool,
+    /// Refused, and mode keep would not be: how many keys it would not check either, as their triggers are
+    /// disabled.
+    pub(super) would_keep: Option<usize>,
 }
 
 /// Decides the mode.
@@ -69,7 +70,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Decision {
             mode: faults.is_empty().then_some(mode),
             why,
             faults,
-            would_keep: false,
+            would_keep: None,
         };
     }
     if facts.can_replicate && obstacles(facts, Mode::Replica).is_empty() {
@@ -88,8 +89,15 @@ pub(super) fn decide(facts: &Facts<'_>) -> Decision {
         mode: None,
         why: "no mode works".to_owned(),
         faults,
-        would_keep: obstacles(facts, Mode::Keep).is_empty(),
+        would_keep: obstacles(facts, Mode::Keep).is_empty().then(|| mute(facts)),
     }
+}
+
+/// Keys that would stay in mode keep and check no row.
+fn mute(facts: &Facts<'_>) -> usize {
+    let stays =
+        |tree: &&Tree<'_>| tree.fate(facts.selection, Mode::Keep) == Fate::Stay { checked: false };
+    facts.trees.iter().filter(stays).count()
 }
 
 fn cannot_replicate(role: &str) -> String {
@@ -179,8 +187,8 @@ fn refusal(facts: &Facts<'_>, tree: &Tree<'_>, mode: Mode) -> String {
             key.parent.qname()
         ),
         (_, Some((Obstacle::Disabled, _))) => format!(
-            "{name}: triggers of the key are disabled, and would come back enabled; enable them, or \
-             leave its tables out"
+            "{name}: triggers of the key are disabled, and would come back enabled; a superuser can enable \
+             them with alter table … enable trigger, or leave its tables out"
         ),
         (_, Some((obstacle @ (Obstacle::HiddenChild | Obstacle::HiddenParent), at))) => {
             let table = match obstacle {
@@ -297,6 +305,7 @@ mod tests {
             is_enforced: true,
             tree_parent: 0,
             obstacle: None,
+            checks: true,
         }
     }
 
@@ -338,7 +347,12 @@ mod tests {
         let refused = with(&bound, &[10, 20], (auto, false), decide);
         assert_eq!(refused.mode, None);
         assert!(refused.faults[0].contains("boss"), "{:?}", refused.faults);
-        assert_eq!((refused.faults.len(), refused.would_keep), (1, true));
+        assert_eq!((refused.faults.len(), refused.would_keep), (1, Some(0)));
+        let mut mute = bound.clone();
+        mute[0].obstacle = Some(Obstacle::Disabled);
+        mute[0].checks = false;
+        let refused = with(&mute, &[10, 20], (auto, false), decide);
+        assert_eq!((refused.faults.len(), refused.would_keep), (1, Some(1)));
         let only = with(
             &free,
             &[10, 20],
@@ -365,7 +379,7 @@ mod tests {
             assert_eq!((refused.mode, refused.faults.len()), (None, 1), "{mode:?}");
         }
         let refused = decided(ModeChoice::Auto, false);
-        assert_eq!((refused.mode, refused.would_keep), (None, false));
+        assert_eq!((refused.mode, refused.would_keep), (None, None));
         assert!(refused.faults[0].contains("reset session_replication_role"));
     }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::fkey::journal;
 use crate::workdir::{Intent, Layout};
 use rusqlite::Connection;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most work directories that are looked at.
 const NEIGHBOURS_MAX: usize = 1000;
@@ -99,29 +99,37 @@ pub(super) fn neighbours_with_open_keys(
     ours: &Path,
     target: &str,
 ) -> Vec<String> {
-    let entries = around.and_then(|folder| std::fs::read_dir(folder).ok());
-    let same = |path: &Path| path.canonicalize().ok() == ours.canonicalize().ok();
-    let mut found: Vec<String> = entries
+    with_open_keys(around, ours)
         .into_iter()
-        .flatten()
-        .take(NEIGHBOURS_MAX)
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| !same(path))
-        .filter(|path| {
-            let ledger = Layout::new(path.clone()).ledger();
-            // What cannot be read says nothing about this target.
-            let open = Ledger::view(&ledger, |ledger| {
-                journal::target_of_open(ledger.connection())
-            });
-            matches!(open, Ok(Some(Some(of))) if of == target)
-        })
-        .map(|path| {
+        .filter(|(_, of)| of == target)
+        .map(|(path, _)| {
             format!(
                 "target: foreign keys or triggers that were removed from it are on record in \"{}\"; run there: \
                  pgcopy restore-constraints --dir {}",
                 path.display(),
                 path.display()
             )
+        })
+        .collect()
+}
+
+/// Work directories beside ours with open entries, and their targets.
+pub(super) fn with_open_keys(around: Option<&Path>, ours: &Path) -> Vec<(PathBuf, String)> {
+    let entries = around.and_then(|folder| std::fs::read_dir(folder).ok());
+    let same = |path: &Path| path.canonicalize().ok() == ours.canonicalize().ok();
+    let mut found: Vec<(PathBuf, String)> = entries
+        .into_iter()
+        .flatten()
+        .take(NEIGHBOURS_MAX)
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| !same(path))
+        .filter_map(|path| {
+            let ledger = Layout::new(path.clone()).ledger();
+            // What cannot be read says nothing about any target.
+            let open = Ledger::view(&ledger, |ledger| {
+                journal::target_of_open(ledger.connection())
+            });
+            open.ok().flatten().flatten().map(|of| (path, of))
         })
         .collect();
     found.sort();

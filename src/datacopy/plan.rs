@@ -83,8 +83,8 @@ pub(super) struct Group {
 pub(super) struct Drawn {
     pub(super) plan: DataPlan,
     pub(super) faults: Vec<String>,
-    /// How many of these faults mode keep would not have.
-    pub(super) keys_to_keep: usize,
+    /// How many of these faults mode keep would not have, and how many keys it would not check.
+    pub(super) keys_to_keep: Option<(usize, usize)>,
     pub(super) mode: Option<Mode>,
     pub(super) copies: Vec<TableCopy>,
     pub(super) groups: Vec<Group>,

@@ -60,7 +60,7 @@ pub(super) fn handle_keys(
         faults,
         would_keep,
     } = mode::decide(&facts);
-    drawn.keys_to_keep = if would_keep { faults.len() } else { 0 };
+    drawn.keys_to_keep = would_keep.map(|mute| (faults.len(), mute));
     findings.faults.extend(faults);
     drawn.mode = mode;
     drawn.plan.why = why;
@@ -75,7 +75,10 @@ pub(super) fn handle_keys(
         if fate == (Fate::Stay { checked: false }) && is_claimed {
             drawn.unchecked.push(tree.root.oid);
         }
-        drawn.plan.keys.push(plan_key(tree, fate, selection));
+        drawn
+            .plan
+            .keys
+            .push(plan_key(tree, (fate, shown_mode), selection));
     }
     for trigger in triggers.iter().filter(|trigger| fires(trigger, shown_mode)) {
         drawn.plan.triggers.push(plan_trigger(trigger));
@@ -133,7 +136,7 @@ fn can_replicate(session: &mut PgSession) -> Result<bool> {
     }
 }
 
-fn plan_key(tree: &Tree<'_>, fate: Fate, selection: &Selection) -> PlanKey {
+fn plan_key(tree: &Tree<'_>, (fate, shown_mode): (Fate, Mode), selection: &Selection) -> PlanKey {
     let key = tree.root;
     let is_inside = tree.keys.iter().any(|key| selection.has(key.child.oid));
     let mut how = match fate {
@@ -141,6 +144,9 @@ fn plan_key(tree: &Tree<'_>, fate: Fate, selection: &Selection) -> PlanKey {
         Fate::Remove if !key.is_valid => "remove, put back, not valid as before".to_owned(),
         Fate::Remove => "remove, put back, validate".to_owned(),
         Fate::Stay { checked: true } => "stays, checks each row".to_owned(),
+        Fate::Stay { checked: false } if shown_mode != Mode::Replica => {
+            "stays, and checks no row, as its triggers are disabled".to_owned()
+        }
         Fate::Stay { checked: false } => "stays, not checked while rows arrive".to_owned(),
         Fate::Refuse => "in the way".to_owned(),
         Fate::Untouched => String::new(),
@@ -155,7 +161,9 @@ fn plan_key(tree: &Tree<'_>, fate: Fate, selection: &Selection) -> PlanKey {
             discover::Obstacle::References => {
                 format!("stays: no REFERENCES on {}", key.parent.shown())
             }
-            discover::Obstacle::Disabled => "stays: its triggers are disabled".to_owned(),
+            discover::Obstacle::Disabled => {
+                "stays: its triggers are not as they were made".to_owned()
+            }
             discover::Obstacle::HiddenChild => hidden(&key.child),
             discover::Obstacle::HiddenParent => hidden(&key.parent),
         };

@@ -12,7 +12,7 @@ use crate::catalog::{Activity, Ledger, PlanSide, Run, Setup};
 use crate::check::{self, Connected, connect};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, Kind, Result};
-use crate::fkey::Limits;
+use crate::fkey::{self, Limits};
 use crate::pg::{PgSession, Token};
 use crate::schema::server::ServerFacts;
 use crate::supervisor::{Leaf, Report};
@@ -61,9 +61,6 @@ pub(super) fn make_plan(
     // another run is a reason to refuse before anything is looked at.
     worker::end_backends(leaf, (Some(&source.link), Some(&target.link)), &left)?;
     refuse_busy(leaf, &mut target.session)?;
-    let limits = Limits::new(input.settings.switches.no_timeouts).statement();
-    source.session.batch_execute(&limits)?;
-    target.session.batch_execute(&limits)?;
     let warning = refuse_same_database(&mut source, &mut target, &input.settings)?;
     if target.facts.in_recovery {
         return Err(Error::new(
@@ -73,6 +70,7 @@ pub(super) fn make_plan(
         .hint("Give its primary as --target."));
     }
     let mut drawn = draw(
+        leaf,
         (&mut source.session, &source.facts, None),
         (&mut target.session, &target.facts),
         (input, &mut Ledger::in_memory()?),
@@ -104,17 +102,66 @@ pub(super) fn refuse_faults(drawn: &Drawn) -> Result<()> {
                 count => format!("{count} obstacles"),
             }
         ))
-        .hint(if count == drawn.keys_to_keep {
-            "Mend them, leave tables out with --exclude, or take --constraints keep, with which keys stay and check \
-             each row; nothing was changed."
-        } else {
-            "Mend them, or leave tables out with --exclude; nothing was changed."
+        .hint(match drawn.keys_to_keep {
+            Some((faults, 0)) if faults == count => {
+                "Mend them, leave tables out with --exclude, or take --constraints keep, with which keys stay and \
+                 check each row; nothing was changed."
+                    .to_owned()
+            }
+            Some((faults, mute)) if faults == count => format!(
+                "Mend them, leave tables out with --exclude, or take --constraints keep, with which keys stay and \
+                 check each row, but for {} whose triggers are disabled: rows that break {} are looked for \
+                 after the copy; nothing was changed.",
+                if mute == 1 { "1 key".to_owned() } else { format!("{mute} keys") },
+                if mute == 1 { "it" } else { "them" },
+            ),
+            _ => "Mend them, or leave tables out with --exclude; nothing was changed.".to_owned(),
         })),
     }
 }
 
-/// Begins transactions on both sides, in the snapshot where there is one, draws the plan and ends them.
+/// Draws the plan in transactions of its own on both sides, in the snapshot where there is one. Who keeps it from
+/// looking at a table is said. The sessions keep the limits of the run for locks.
 pub(super) fn draw(
+    leaf: &Leaf<'_>,
+    (source, source_facts, snapshot): (&mut PgSession, &ServerFacts, Option<&str>),
+    (target, target_facts): (&mut PgSession, &ServerFacts),
+    (input, ledger): (&PrepareInput, &mut Ledger),
+) -> Result<Drawn> {
+    let limits = Limits::new(input.settings.switches.no_timeouts);
+    let mut sides = (source, target, ledger);
+    let drawn = fkey::look_patiently(
+        leaf,
+        (&mut sides, limits),
+        |(source, target, ledger), limit| {
+            source.batch_execute(&limit.statement())?;
+            target.batch_execute(&limit.statement())?;
+            let drawn = draw_once(
+                (source, source_facts, snapshot),
+                (target, target_facts),
+                (input, ledger),
+            );
+            if drawn.is_err() {
+                // The error is what counts; a session that is gone says so at its next statement.
+                let _rolled_back = source.batch_execute("rollback");
+                let _rolled_back = target.batch_execute("rollback");
+            }
+            drawn
+        },
+        |(source, target, _), side| {
+            Some(match side {
+                Kind::Source => source,
+                _ => target,
+            })
+        },
+    )?;
+    let (source, target, _) = sides;
+    source.batch_execute(&limits.statement())?;
+    target.batch_execute(&limits.statement())?;
+    Ok(drawn)
+}
+
+fn draw_once(
     (source, source_facts, snapshot): (&mut PgSession, &ServerFacts, Option<&str>),
     (target, target_facts): (&mut PgSession, &ServerFacts),
     (input, ledger): (&PrepareInput, &mut Ledger),

@@ -59,6 +59,8 @@ pub struct Key {
     pub tree_parent: Oid,
     /// Why the role could not remove it or put it back.
     pub obstacle: Option<Obstacle>,
+    /// Rows that come into the child are checked: its triggers there are not disabled.
+    pub checks: bool,
 }
 
 /// Why a role could not remove a key and put it back.
@@ -191,6 +193,7 @@ pub fn read_keys(session: &mut PgSession) -> Result<Vec<Key>> {
                 is_enforced: row.get("is_enforced"),
                 tree_parent: row.get("tree_parent"),
                 obstacle,
+                checks: row.get("checks"),
             }
         })
         .collect())
@@ -268,6 +271,11 @@ impl Tree<'_> {
             .find_map(|key| key.obstacle.map(|obstacle| (obstacle, *key)))
     }
 
+    /// Whether it checks the rows that come into its children, when it stays and the server is not told otherwise.
+    pub fn checks(&self) -> bool {
+        self.keys.iter().all(|key| key.checks)
+    }
+
     /// What becomes of it in a mode.
     pub fn fate(&self, selection: &Selection, mode: Mode) -> Fate {
         let child = self.keys.iter().any(|key| selection.has(key.child.oid));
@@ -281,7 +289,9 @@ impl Tree<'_> {
             (true, false) => match mode {
                 Mode::Drop if is_removable => Fate::Remove,
                 Mode::Replica => Fate::Stay { checked: false },
-                _ => Fate::Stay { checked: true },
+                _ => Fate::Stay {
+                    checked: self.checks(),
+                },
             },
             (true, true) => match mode {
                 Mode::Drop if is_removable => Fate::Remove,
@@ -292,7 +302,7 @@ impl Tree<'_> {
                     _ => Fate::Refuse,
                 },
                 mode => Fate::Stay {
-                    checked: mode == Mode::Keep,
+                    checked: mode == Mode::Keep && self.checks(),
                 },
             },
         }
@@ -330,6 +340,7 @@ mod tests {
             is_enforced: true,
             tree_parent,
             obstacle,
+            checks: obstacle != Some(Obstacle::Disabled),
         }
     }
 
@@ -369,6 +380,19 @@ mod tests {
             fate(&bound, &[10, 20], Mode::Keep),
             Fate::Stay { checked: true }
         );
+        // Whose triggers are disabled stays, and checks nothing.
+        let mute = [key(1, 10, 20, 0, Some(Obstacle::Disabled))];
+        for (leaves, mode) in [
+            (&[10][..], Mode::Drop),
+            (&[10], Mode::Keep),
+            (&[10, 20], Mode::Keep),
+        ] {
+            assert_eq!(
+                fate(&mute[0], leaves, mode),
+                Fate::Stay { checked: false },
+                "{mode:?}"
+            );
+        }
     }
 
     #[test]

@@ -452,6 +452,7 @@ mod tests {
             is_enforced: true,
             tree_parent,
             obstacle: None,
+            checks: true,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Runs in the guard and in the processes that put back. A statement that waits for a lock makes everybody
 //! behind it wait, too: it gives up after a while, lets them go, and tries again.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::pg::PgSession;
 use crate::supervisor::Leaf;
 use std::time::Duration;
@@ -16,6 +16,8 @@ const TRIES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Time that a lock is waited for in one try, milliseconds.
 const LOCK_WAIT_MS: u64 = 60_000;
+/// Time that a look at tables waits before it says for whom, and between two such lines, milliseconds.
+const SAY_AFTER_MS: (u64, u64) = (3_000, 10_000);
 
 /// How long locks are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,21 @@ impl Limits {
         Self {
             lock_wait_ms: if no_timeouts { 0 } else { LOCK_WAIT_MS },
         }
+    }
+
+    /// The limit of the next try of somebody who says what is waited for, after so many milliseconds of waiting;
+    /// `None`: these were enough.
+    fn next(self, waited_ms: u64) -> Option<Self> {
+        let least = if waited_ms == 0 {
+            SAY_AFTER_MS.0
+        } else {
+            SAY_AFTER_MS.1
+        };
+        let left = match self.lock_wait_ms {
+            0 => least,
+            all => all.saturating_sub(waited_ms).min(least),
+        };
+        (left > 0).then_some(Self { lock_wait_ms: left })
     }
 
     /// The setting for a session.
@@ -72,6 +89,72 @@ pub fn patiently<T>(
     }
 }
 
+/// Looks at tables with a limit in all, a few times if somebody has locked them: who that is, is said after a few
+/// seconds. The body is given the limit for its sessions, and leaves nothing behind when it fails; `session` gives
+/// the side's session to ask, with no transaction open.
+pub fn look_patiently<S, T>(
+    leaf: &Leaf<'_>,
+    (state, limits): (&mut S, Limits),
+    mut body: impl FnMut(&mut S, Limits) -> Result<T>,
+    mut session: impl FnMut(&mut S, Kind) -> Option<&mut PgSession>,
+) -> Result<T> {
+    let (mut waited_ms, mut said) = (0, String::new());
+    let mut limit = limits.next(0).unwrap_or(limits);
+    loop {
+        let error = match body(state, limit) {
+            Err(error) if error.sqlstate() == Some(LOCK_NOT_AVAILABLE) => error,
+            other => return other,
+        };
+        leaf.check()?;
+        waited_ms += limit.lock_wait_ms;
+        let side = match error.kind() {
+            Kind::Source => "source",
+            _ => "target",
+        };
+        let asked = session(state, error.kind());
+        let holders = asked.map_or_else(String::new, exclusive_holders);
+        let Some(next) = limits.next(waited_ms) else {
+            return Err(error
+                .context(format!("looking at tables of the {side}"))
+                .detail(format!("Locks are held by: {holders}."))
+                .hint("Stop them, or wait for as long as it takes with --no-timeouts."));
+        };
+        if holders != said {
+            log::warn!("The look at tables of the {side} waits for locks: {holders}");
+            said = holders;
+        }
+        limit = next;
+    }
+}
+
+/// Who has tables for itself alone, or waits to.
+fn exclusive_holders(session: &mut PgSession) -> String {
+    let rows = session.query(include_str!("sql/list_exclusive_locks.sql"), &[]);
+    let lines: Vec<String> = rows
+        .unwrap_or_default()
+        .iter()
+        .map(|row| {
+            format!(
+                "process {} \"{}\" of role \"{}\" {} {}",
+                row.get::<_, i32>("pid"),
+                row.get::<_, &str>("application"),
+                row.get::<_, &str>("role"),
+                if row.get("granted") {
+                    "has locked"
+                } else {
+                    "waits to lock"
+                },
+                row.get::<_, &str>("names")
+            )
+        })
+        .collect();
+    if lines.is_empty() {
+        "a process that is gone by now".to_owned()
+    } else {
+        lines.join("; ")
+    }
+}
+
 fn holders(session: &mut PgSession, tables: &[String]) -> String {
     let rows = session.query(include_str!("sql/list_blockers.sql"), &[&tables]);
     let lines: Vec<String> = rows
@@ -100,4 +183,27 @@ pub(super) fn changed(what: &str, before: &str, now: &str) -> Error {
     ))
     .detail(format!("Before: {before}; now: {now}."))
     .hint("Run the command again: it makes a new plan. What had been removed is put back.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_waited_for_is_said_soon_and_the_whole_wait_is_the_limit() {
+        let tries = |limits: Limits| -> Vec<u64> {
+            let mut waited = 0;
+            let next = || {
+                let limit = limits.next(waited)?.lock_wait_ms;
+                waited += limit;
+                Some(limit)
+            };
+            std::iter::from_fn(next).take(20).collect()
+        };
+        let with_limit = tries(Limits::new(false));
+        assert_eq!((with_limit[0], with_limit[1]), (3_000, 10_000));
+        assert_eq!(with_limit.iter().sum::<u64>(), LOCK_WAIT_MS);
+        assert_eq!(tries(Limits::new(true)).len(), 20);
+        assert_eq!(tries(Limits { lock_wait_ms: 500 }), [500]);
+    }
 }

@@ -13,7 +13,7 @@ mod restore;
 mod validate;
 
 pub use layers::{Cycle, order};
-pub use lock::{Limits, patiently};
+pub use lock::{Limits, look_patiently, patiently};
 pub use remove::{Removed, remove};
 pub use restore::{Back, add, finish};
 pub use validate::{check_unchecked, run as validate};

@@ -187,6 +187,8 @@ pub struct Back {
     pub keys: u64,
     /// Of them, as before.
     pub proven: u64,
+    /// Of those, NOT VALID or NOT ENFORCED before and now.
+    pub not_valid: u64,
     /// Of them, NOT VALID or missing because rows break them.
     pub broken: u64,
     /// Keys and triggers that are not back for another reason.
@@ -281,6 +283,7 @@ fn prove(
         back.keys += u64::from(is_root);
         if is_as_before(&presence, entry) {
             back.proven += u64::from(is_root);
+            back.not_valid += u64::from(is_root && !entry.is_valid);
             journal::set_state(ledger.connection(), entry.id, "closed")?;
             continue;
         }
@@ -304,13 +307,16 @@ fn prove(
     }
     journal::write_script(ledger, layout, &target)?;
     if back.keys > 0 {
-        let line = format!(
-            "Restored {}/{} foreign keys, {} validated",
+        let as_before = match back.not_valid {
+            0 => String::new(),
+            count => format!(", {count} NOT VALID as before"),
+        };
+        log::info!(
+            "Restored {}/{} foreign keys, {} valid{as_before}",
             back.proven + back.broken,
             back.keys,
-            back.proven
+            back.proven - back.not_valid
         );
-        log::info!("{line}");
     }
     let flaw = report_broken(session, (ledger, run), &broken)?;
     let error = failed

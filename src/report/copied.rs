@@ -261,6 +261,8 @@ pub struct Summary {
     pub elapsed_ms: u64,
     /// Keys removed, and of them those that are back as they were.
     pub keys: (u64, u64),
+    /// Of those that are back as they were: NOT VALID or NOT ENFORCED.
+    pub not_valid: u64,
     /// Keys that are back and do not hold.
     pub broken: u64,
     /// Triggers that were off, and of them those that are on again.
@@ -328,6 +330,7 @@ impl Summary {
             tables: read().map_err(failed)?,
             elapsed_ms: Step::Total.read(ledger)?.duration_ms,
             keys: (count("key", "true")?, count("key", "state = 'closed'")?),
+            not_valid: count("key", "state = 'closed' and is_valid = 0")?,
             broken: count("key", "sqlstate = '23503'")?,
             triggers: (
                 count("trigger", "true")?,
@@ -340,6 +343,16 @@ impl Summary {
 
     pub(super) fn rows(&self) -> u64 {
         self.tables.iter().map(|table| table.rows).sum()
+    }
+
+    /// Keys that were removed, those that are back, and of them the valid ones.
+    pub(super) fn key_counts(&self) -> (u64, u64, u64) {
+        let (removed, closed) = self.keys;
+        (
+            removed,
+            closed + self.broken,
+            closed.saturating_sub(self.not_valid),
+        )
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -379,14 +392,18 @@ pub fn summary_text(summary: &Summary) -> String {
             pretty_bytes(rate)
         ),
     );
-    let (removed, valid) = summary.keys;
-    add(
-        &mut out,
-        &format!(
-            "Foreign keys: {removed} removed, {} restored, {valid} valid\n",
-            valid + summary.broken
-        ),
-    );
+    let (removed, restored, valid) = summary.key_counts();
+    let mut keys = format!("Foreign keys: {removed} removed, {restored} restored, {valid} valid");
+    if summary.not_valid > 0 {
+        add(
+            &mut keys,
+            &format!(", {} NOT VALID as before", summary.not_valid),
+        );
+    }
+    if summary.broken > 0 {
+        add(&mut keys, &format!(", {} broken by rows", summary.broken));
+    }
+    add(&mut out, &format!("{keys}\n"));
     add(
         &mut out,
         &format!(
@@ -411,6 +428,15 @@ pub fn outcome(error: Option<&Error>) -> &'static str {
     }
 }
 
+/// What became of keys.
+pub(super) fn keys_json(summary: &Summary) -> serde_json::Value {
+    let (removed, restored, valid) = summary.key_counts();
+    serde_json::json!({
+        "removed": removed, "restored": restored, "valid": valid, "not_valid_before": summary.not_valid,
+        "broken": summary.broken,
+    })
+}
+
 /// The summary as one JSON document.
 pub fn summary_json(summary: &Summary, error: Option<&Error>) -> String {
     let tables: Vec<serde_json::Value> = summary
@@ -426,8 +452,7 @@ pub fn summary_json(summary: &Summary, error: Option<&Error>) -> String {
     let document = serde_json::json!({
         "format": 1, "result": outcome(error), "exit": error.map_or(0, |e| e.kind().exit_code()),
         "tables": tables, "rows": summary.rows(), "bytes": summary.bytes(), "ms": summary.elapsed_ms,
-        "keys": { "removed": summary.keys.0, "restored": summary.keys.1 + summary.broken,
-                  "valid": summary.keys.1 },
+        "keys": keys_json(summary),
         "triggers": { "off": summary.triggers.0, "on": summary.triggers.1 },
         "sequences": summary.sequences,
         "notices": summary.notices.iter().map(|(topic, line)| format!("{topic}: {line}")).collect::<Vec<_>>(),

@@ -18,11 +18,8 @@ pub(super) fn run(args: &RestoreArgs, call: &Call<'_>) -> Result<ExitCode> {
     let dir = Some(settings.dir.as_path()).filter(|dir| !args.dry_run && dir.exists());
     call.log_into(dir)?;
     if args.dry_run {
-        let printed = datacopy::restore_script(&settings).and_then(|script| match script {
-            Some(script) => output::to_stdout(&script),
-            None => output::to_stdout("-- There is nothing to restore.\n"),
-        });
-        return Ok(ended(printed));
+        let script = datacopy::restore_script(&settings);
+        return Ok(ended(script.and_then(|script| output::to_stdout(&script))));
     }
     let mut ask = |plan: &DataPlan| -> Result<()> {
         if args.yes {
@@ -33,11 +30,5 @@ pub(super) fn run(args: &RestoreArgs, call: &Call<'_>) -> Result<ExitCode> {
     };
     let empty: Option<datacopy::Ask<'_>> = if args.empty { Some(&mut ask) } else { None };
     let result = datacopy::restore(&settings, &call.env(), FACE, empty);
-    Ok(ended(result.and_then(|put_back| {
-        output::to_stdout(if put_back {
-            "All foreign keys and triggers are back as they were\n"
-        } else {
-            "There is nothing to restore\n"
-        })
-    })))
+    Ok(ended(result.and_then(|told| output::to_stdout(&told))))
 }

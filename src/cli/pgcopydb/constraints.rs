@@ -73,20 +73,10 @@ pub(super) fn restore(settings: &CloneSettings, call: &Call<'_>) -> Result<()> {
     let mut settings = rows(settings, ModeChoice::Auto, call);
     settings.jobs = jobs;
     if is_dry {
-        let script = datacopy::restore_script(&settings)?;
-        return output::to_stdout(
-            script
-                .as_deref()
-                .unwrap_or("-- There is nothing to restore.\n"),
-        );
+        return output::to_stdout(&datacopy::restore_script(&settings)?);
     }
     let env = |name: &str| call.environment.get(name);
-    let put_back = datacopy::restore(&settings, &env, FACE, None)?;
-    output::to_stdout(if put_back {
-        "All foreign keys and triggers are back as they were\n"
-    } else {
-        "There is nothing to restore\n"
-    })
+    output::to_stdout(&datacopy::restore(&settings, &env, FACE, None)?)
 }
 
 fn refuse_others(step: &StepArgs, settings: &CloneSettings) -> Result<()> {

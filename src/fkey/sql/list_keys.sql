@@ -6,6 +6,7 @@
 --   definition text, comment text (null: none), is_valid bool, is_enforced bool, tree_parent oid (key of the
 --   partitioned table above; 0: none), is_owned bool (the role may do what the child's owner may), can_refer
 --   bool (it may make a key to these columns), is_plain bool (its triggers are in the state they are made in),
+--   checks bool (rows that come into the child are checked: none of its triggers there is disabled),
 --   hides_child, hides_parent bool (row security is forced on the role where it owns the table, so that the key
 --   could not be validated once more).
 -- Order: oid. Servers: 9.6 and later; conparentid came in 11, conenforced in 18.
@@ -30,6 +31,8 @@ select k.oid, k.conname::text as name,
                             where not pg_catalog.has_column_privilege(p.oid, a.attnum, 'references')) as can_refer,
        not exists (select 1 from pg_catalog.pg_trigger t
                     where t.tgconstraint = k.oid and t.tgenabled <> 'O') as is_plain,
+       not exists (select 1 from pg_catalog.pg_trigger t
+                    where t.tgconstraint = k.oid and t.tgrelid = k.conrelid and t.tgenabled not in ('O', 'A')) as checks,
        k.convalidated and k.enforced and pg_catalog.pg_has_role(c.relowner, 'usage')
            and pg_catalog.row_security_active(c.oid) as hides_child,
        k.convalidated and k.enforced and pg_catalog.pg_has_role(p.relowner, 'usage')

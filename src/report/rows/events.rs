@@ -7,7 +7,7 @@
 use super::view::{Key, Memory, Part, Reader, Table, View};
 use crate::catalog::{DataPlan, Ledger, sqlite_error};
 use crate::error::{Error, Result};
-use crate::report::copied::{Summary, outcome};
+use crate::report::copied::{Summary, keys_json, outcome};
 use crate::sys::clock;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -126,8 +126,7 @@ impl Stream {
                 "result": outcome(error), "exit": error.map_or(0, |e| e.kind().exit_code()),
                 "tables": summary.tables.iter().filter(|table| table.is_done).count(),
                 "rows": summary.rows(), "bytes": summary.bytes(), "ms": summary.elapsed_ms,
-                "keys": { "removed": summary.keys.0, "restored": summary.keys.1 + summary.broken,
-                          "valid": summary.keys.1 },
+                "keys": keys_json(summary),
                 "triggers": summary.triggers.1, "resume": resume,
             }),
         );
@@ -269,7 +268,7 @@ fn part_events(table: &Table, part: &Part, found: &mut Vec<(String, &'static str
         fields
     };
     let id = part.id;
-    if part.state == "waiting" || part.state == "todo" {
+    if matches!(part.state.as_str(), "waiting" | "todo" | "claimed") {
         return;
     }
     found.push((format!("started {id}"), "table_started", named()));
@@ -288,6 +287,8 @@ fn part_events(table: &Table, part: &Part, found: &mut Vec<(String, &'static str
 fn key_event(key: &Key) -> Option<(String, &'static str, Value)> {
     let state = match (key.state.as_str(), &key.offenders) {
         ("added", _) => "added",
+        // One that was NOT VALID before is back, and nobody validates it.
+        ("valid" | "closed", _) if !key.is_valid => "added",
         ("valid" | "closed", _) => "valid",
         ("failed", Some(_)) => "not_valid",
         ("failed", None) if key.sqlstate.as_deref() != Some("23503") => "missing",
@@ -341,5 +342,6 @@ mod tests {
         assert_eq!(names("running"), ["table_started"]);
         assert_eq!(names("failed"), ["table_started", "table_failed"]);
         assert!(names("todo").is_empty());
+        assert!(names("claimed").is_empty());
     }
 }

@@ -152,6 +152,8 @@ pub(super) struct Key {
     pub(super) parent: String,
     /// As in the journal.
     pub(super) state: String,
+    /// False: it was NOT VALID or NOT ENFORCED before it was removed.
+    pub(super) is_valid: bool,
     pub(super) sqlstate: Option<String>,
     /// Rows that break it, and a query that finds them.
     pub(super) offenders: Option<(u64, String)>,
@@ -287,8 +289,12 @@ pub(super) struct Reader {
     rows: HashMap<(String, String), Option<u64>>,
 }
 
+/// A worker takes up to 50 small tables at once; the one that it is at stands in its row.
 const TABLES: &str = "
-    select u.table_oid, t.nspname, t.relname, t.bytes, u.id, u.object, u.state, u.rows,
+    select u.table_oid, t.nspname, t.relname, t.bytes, u.id, u.object,
+           case when u.state = 'running' and not exists (select 1 from process p where p.unit_id = u.id)
+                then 'claimed' else u.state end,
+           u.rows,
            case u.state when 'done' then u.bytes else
                 max(u.bytes, coalesce((select max(p.bytes) from process p where p.unit_id = u.id), 0)) end,
            coalesce(u.started_at, 0), coalesce(u.finished_at, 0), u.duration_ms, u.error
@@ -300,7 +306,8 @@ const TABLES: &str = "
 const KEYS: &str = "
     select j.id, j.child_schema || '.' || j.child_name, j.name, j.parent_schema || '.' || j.parent_name, j.state,
            j.sqlstate, j.offending_rows, j.query,
-           exists (select 1 from unit u where u.kind = 'validate' and u.object = j.id and u.state = 'running')
+           exists (select 1 from unit u where u.kind = 'validate' and u.object = j.id and u.state = 'running'),
+           j.is_valid
       from constraint_journal j where j.kind = 'key' and j.above = 0 order by j.oid";
 
 fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
@@ -433,6 +440,7 @@ impl Reader {
                     sqlstate: row.get(5)?,
                     offenders: count.and_then(|count| u64::try_from(count).ok()).zip(query),
                     is_at_work: row.get(8)?,
+                    is_valid: row.get(9)?,
                 })
             })?
             .collect()
@@ -478,5 +486,27 @@ impl Reader {
         } else {
             Phase::Done
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_small_tables_that_a_worker_took_at_once_only_the_one_that_it_is_at_is_running() {
+        let ledger = Ledger::in_memory().unwrap();
+        let all = "insert into s_table (oid, nspname, relname, qname, relkind, amname, persistence,
+                filenode, relpages, bytes, main_bytes, reltuples)
+             select value, 's', 't' || value, 's.t' || value, 'r', 'heap', 'p', 1, 1, 8192, 8192, 5
+               from json_each('[1,2,3]');
+             insert into unit (id, kind, state, table_oid, started_at)
+             select value, 'copy', 'running', value, 5 from json_each('[1,2,3]');
+             insert into process (role, worker, pid, run_id, title, unit_id)
+             values ('copy', 1, 77, 1, 'copy s.t2', 2);";
+        ledger.connection().execute_batch(all).unwrap();
+        let tables = Reader::new(ledger, 1).tables().unwrap();
+        let running: Vec<bool> = tables.iter().map(Table::is_running).collect();
+        assert_eq!(running, [false, true, false]);
     }
 }
