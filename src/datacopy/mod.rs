@@ -322,7 +322,7 @@ pub fn restore_script(settings: &CopySettings) -> Result<String> {
     let layout = Layout::new(settings.dir.clone());
     let nothing = || {
         let text = nothing_to_restore(settings);
-        text.lines().map(|line| format!("-- {line}\n")).collect()
+        format!("-- {}\n", text.trim_end().replace('\n', "\n-- "))
     };
     if !layout.ledger().exists() {
         return Ok(nothing());
