@@ -18,7 +18,7 @@ use super::{DrawProgress, Stages, roles};
 use crate::catalog::{Activity, Ledger, PastRun, Run, Setup};
 use crate::check::{self, Findings};
 use crate::conninfo::ConnInfo;
-use crate::dump::{SearchPlaces, choose};
+use crate::dump::{Installed, SearchPlaces};
 use crate::error::{Context, Error, Kind, Result};
 use crate::logging;
 use crate::pg::{Profile, Token, quote};
@@ -313,11 +313,10 @@ fn look(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         (&mut target.session, &target.facts),
     ));
     findings.refuse()?;
-    let tools = choose(
+    let tools = Installed::find(&SearchPlaces::from_environment()).choose(
         source.facts.version,
         target.facts.version,
         false,
-        &SearchPlaces::from_environment(),
     )?;
     let databases = databases::list(&mut source.session)?;
     if !input.settings.switches.no_tablespaces {

@@ -11,7 +11,7 @@ use crate::catalog::{Ledger, Run, Setup};
 use crate::check;
 use crate::conninfo::{ConnInfo, ToolSettings};
 use crate::dump::list_plan::{plan_post_data, plan_pre_data, print_edits};
-use crate::dump::{ArchiveRun, SchemaDir, SearchPlaces, archive_list};
+use crate::dump::{ArchiveRun, Installed, SchemaDir, SearchPlaces, archive_list};
 use crate::error::{Error, Kind, Result};
 use crate::schema::target;
 use crate::units::{PgVersion, Side};
@@ -89,8 +89,8 @@ pub fn parse_list(
         let mut target = refuse_other(&conn, Side::Target, setup.as_ref())?;
         schemas = target::list_namespaces(&mut target.session.client)?;
     }
-    let tools =
-        prepare::oldest_that_fit(PgVersion(from), false, &SearchPlaces::from_environment())?;
+    let installed = Installed::find(&SearchPlaces::from_environment());
+    let tools = installed.oldest_that_fit(PgVersion(from), false)?;
     let archive_run = ArchiveRun {
         tools: &tools,
         settings: &ToolSettings::default(),

@@ -67,14 +67,23 @@ pub(super) fn write_units(
     let with_blobs = goal.has(Part::Blobs) && !input.settings.switches.skip_blobs;
     if with_blobs && Run::marked(ledger.connection(), "planned-blobs")?.is_none() {
         let mut source = snapshot_session(leaf, input)?;
-        let batches = ledger.write(|tx| {
-            let batches = blob::plan(&mut source, tx)?;
-            run.mark(tx, "planned-blobs", "")?;
-            Ok(batches)
-        })?;
-        log::debug!("Planned {batches} batches of large objects");
+        ledger.write(|tx| plan_blobs(&mut source, tx, run))?;
     }
     ledger.write(|tx| unit::advance(tx, 0)).map(|_| ())
+}
+
+/// Large objects, unless that is done. A session of the source that is there already does it for less.
+pub(super) fn plan_blobs(
+    source: &mut PgSession,
+    tx: &rusqlite::Connection,
+    run: Run,
+) -> Result<()> {
+    if Run::marked(tx, "planned-blobs")?.is_none() {
+        let batches = blob::plan(source, tx)?;
+        log::debug!("Planned {batches} batches of large objects");
+        run.mark(tx, "planned-blobs", "")?;
+    }
+    Ok(())
 }
 
 /// Indexes, constraints and foreign keys, from the archive's own SQL.

@@ -16,19 +16,18 @@ use crate::catalog::{Activity, Ledger, Run, Setup, sqlite_error, unit};
 use crate::check::{self, Findings};
 pub(super) use crate::check::{Connected, connect};
 use crate::conninfo::ConnInfo;
-use crate::dump::{SchemaDir, SearchPlaces, Tools, choose};
+use crate::dump::{Installed, SchemaDir, SearchPlaces, Tools};
 use crate::error::{Error, Kind, Result};
 use crate::filter::{LeftOut, Selection};
 use crate::pg::Token;
 use crate::supervisor::{Leaf, Report};
-use crate::units::{PgVersion, Side};
+use crate::units::Side;
 use crate::workdir::{Intent, Layout};
 use crate::worker;
+use std::thread::JoinHandle;
 
 /// Mark whose detail is a [`SourceFacts`].
 const SOURCE_FACTS: &str = "source-facts";
-/// Newest major version of client tools that is tried when only the source is known.
-const TOOLS_MAJOR_MAX: u32 = 30;
 
 /// What the prepare process is given.
 #[derive(Clone)]
@@ -53,13 +52,11 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     let goal = settings.goal;
     begun::refuse_used(&ledger, &settings)?;
     refuse_without_files(&ledger, &settings, &input.layout)?;
-    let title = leaf.role.label();
-    let open = |conn: &Option<ConnInfo>, side| {
-        let conn = conn.as_ref();
-        conn.map(|conn| connect(title, conn, side)).transpose()
-    };
-    let mut source = open(&input.source, Side::Source)?;
-    let mut target = open(&input.target, Side::Target)?;
+    let Reached {
+        mut source,
+        mut target,
+        installed,
+    } = reach(leaf.role.label(), input, goal)?;
     let _registered: Vec<_> = [&source, &target]
         .into_iter()
         .flatten()
@@ -81,7 +78,11 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     if settings.filters.is_some() && !selection.explained.is_empty() {
         filters::say(&selection);
     }
-    let tools = findings.take(tools_of(goal, known.as_ref(), target.as_ref()));
+    let tools = findings.take(tools_of(
+        installed.as_ref(),
+        known.as_ref(),
+        target.as_ref(),
+    ));
     let reads = reads_source(&ledger, goal)?;
     if let (Some(snapshot), Some(source), true) = (&input.snapshot, &mut source, reads) {
         findings.take(probe(source, snapshot, settings.intent));
@@ -119,6 +120,48 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     let reads = reads || (goal.fetches() && settings.intent == Intent::Restart);
     leaf.report(&Report::Prepared { facts, reads });
     Ok(())
+}
+
+/// What a run reaches out for first.
+struct Reached {
+    source: Option<Connected>,
+    target: Option<Connected>,
+    /// `None`: the command runs no tools.
+    installed: Option<Installed>,
+}
+
+/// Connects to both sides and looks for PostgreSQL's tools, all at once. A source that cannot be reached is
+/// told without waiting for the others: their threads end with this process.
+fn reach(title: &'static str, input: &PrepareInput, goal: Goal) -> Result<Reached> {
+    let runs_tools = goal.needs_archive() || matches!(goal, Goal::CopyRoles | Goal::DumpRoles);
+    let installed =
+        beside(runs_tools.then_some(|| Ok(Installed::find(&SearchPlaces::from_environment()))))?;
+    let target = input.target.clone();
+    let target = beside(target.map(|conn| move || connect(title, &conn, Side::Target)))?;
+    let source = input.source.as_ref();
+    let source = source.map(|conn| connect(title, conn, Side::Source));
+    Ok(Reached {
+        source: source.transpose()?,
+        target: joined(target)?,
+        installed: joined(installed)?,
+    })
+}
+
+/// Does something, if there is anything to do, in a thread.
+fn beside<T: Send + 'static>(
+    work: Option<impl FnOnce() -> Result<T> + Send + 'static>,
+) -> Result<Option<JoinHandle<Result<T>>>> {
+    let thread = work.map(|work| std::thread::Builder::new().spawn(work));
+    thread
+        .transpose()
+        .map_err(|error| Error::internal(format!("could not start a thread: {error}")))
+}
+
+/// What the thread found; waits for it.
+fn joined<T>(thread: Option<JoinHandle<Result<T>>>) -> Result<Option<T>> {
+    let died = |_| Err(Error::internal("a thread that reads died"));
+    let result = thread.map(|thread| thread.join().unwrap_or_else(died));
+    result.transpose()
 }
 
 /// Writes the setup and the run down, and forgets what a restart is to do again.
@@ -318,19 +361,17 @@ fn look(
 
 /// PostgreSQL's tools, when the command runs any.
 fn tools_of(
-    goal: Goal,
+    installed: Option<&Installed>,
     known: Option<&SourceFacts>,
     target: Option<&Connected>,
 ) -> Result<Option<Tools>> {
-    let runs_any = goal.needs_archive() || matches!(goal, Goal::CopyRoles | Goal::DumpRoles);
-    let Some(known) = known.filter(|_| runs_any) else {
+    let (Some(installed), Some(known)) = (installed, known) else {
         return Ok(None);
     };
-    let places = SearchPlaces::from_environment();
     let (from, has_attver) = (known.server.version, known.has_attver);
     let tools = match target {
-        Some(target) => choose(from, target.facts.version, has_attver, &places)?,
-        None => oldest_that_fit(from, has_attver, &places)?,
+        Some(target) => installed.choose(from, target.facts.version, has_attver)?,
+        None => installed.oldest_that_fit(from, has_attver)?,
     };
     log::info!(
         "Using pg_dump and pg_restore {} at \"{}\"",
@@ -338,26 +379,6 @@ fn tools_of(
         tools.dir.display()
     );
     Ok(Some(tools))
-}
-
-/// The tools for a source whose target is not known yet: as old as can be, as an archive is read by
-/// the same and by newer ones.
-pub(super) fn oldest_that_fit(
-    from: PgVersion,
-    has_attver: bool,
-    places: &SearchPlaces,
-) -> Result<Tools> {
-    let newest_of = |major: u32| PgVersion(major * 10_000 + 9_999);
-    let mut first = choose(from, newest_of(from.major()), has_attver, places);
-    for major in from.major() + 1..=TOOLS_MAJOR_MAX {
-        if first.is_ok() {
-            break;
-        }
-        if let Ok(tools) = choose(from, newest_of(major), has_attver, places) {
-            first = Ok(tools);
-        }
-    }
-    first
 }
 
 /// True when something of the source is read that belongs into one snapshot.

@@ -83,6 +83,10 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
             0
         };
         whole_unlogged_tables(tx)?;
+        let with_blobs = input.settings.goal.has(Part::Blobs) && !switches.skip_blobs;
+        if with_blobs && input.means.consistent && !is_fetched {
+            super::plan::plan_blobs(&mut source, tx, run)?;
+        }
         Ok((counts, split))
     })?;
     log_fetched(&ledger, input, counts.as_ref(), split)?;

@@ -9,7 +9,7 @@ use super::settings::CloneSettings;
 use super::{along, filters};
 use crate::check::{self, Choices, Findings, FollowChoices, Found, Workers};
 use crate::conninfo::ConnInfo;
-use crate::dump::{SearchPlaces, Tools, choose};
+use crate::dump::{Installed, SearchPlaces, Tools};
 use crate::error::Result;
 use crate::filter::{LeftOut, Selection};
 use crate::units::Side;
@@ -112,11 +112,10 @@ fn look(
     let sides = (&mut *source, &mut *target);
     let (mut findings, found, selection) = look_at_both(settings, sides, follow, None)?;
     let tools = found.and_then(|found| {
-        findings.take(choose(
+        findings.take(Installed::find(&SearchPlaces::from_environment()).choose(
             source.facts.version,
             target.facts.version,
             found.has_attver,
-            &SearchPlaces::from_environment(),
         ))
     });
     Ok(Looked {

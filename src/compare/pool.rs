@@ -10,6 +10,7 @@ use super::server::Server;
 use crate::error::{Context, Error, Result};
 use crate::pg::{Canceller, Link, Profile, Registration, Retry, Token, WireSession, quote, retry};
 use crate::units::Side;
+use crossbeam_channel::Receiver;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -76,18 +77,13 @@ pub(super) type Tell<'a> = dyn Fn(Side, usize, Result<RowSum>) + Sync + 'a;
 /// all of it; what fails a single piece is told.
 pub(super) fn run(sides: Vec<(Reading<'_>, Vec<Chunk>)>, jobs: u32, tell: &Tell<'_>) -> Result<()> {
     let first: Mutex<Option<Error>> = Mutex::new(None);
-    let lists: Vec<(Reading<'_>, Mutex<Vec<Chunk>>)> = sides
+    let lists: Vec<(Reading<'_>, Receiver<Chunk>)> = sides
         .into_iter()
-        .map(|(reading, mut chunks)| {
-            // Taken from the end: the largest piece first.
-            chunks.sort_by_key(|chunk| chunk.bytes);
-            (reading, Mutex::new(chunks))
-        })
-        .collect();
+        .map(|(reading, chunks)| Ok((reading, largest_first(chunks)?)))
+        .collect::<Result<_>>()?;
     std::thread::scope(|scope| {
         for (reading, list) in &lists {
-            let waiting = list.lock().map_or(0, |list| list.len());
-            let threads = usize::try_from(jobs).unwrap_or(1).min(waiting);
+            let threads = usize::try_from(jobs).unwrap_or(1).min(list.len());
             for _ in 0..threads {
                 let first = &first;
                 scope.spawn(move || {
@@ -104,14 +100,23 @@ pub(super) fn run(sides: Vec<(Reading<'_>, Vec<Chunk>)>, jobs: u32, tell: &Tell<
     first.map_or(Ok(()), Err)
 }
 
+/// A channel that holds all pieces already, and ends with the last one.
+fn largest_first(mut chunks: Vec<Chunk>) -> Result<Receiver<Chunk>> {
+    chunks.sort_by_key(|chunk| std::cmp::Reverse(chunk.bytes));
+    let (sender, receiver) = crossbeam_channel::bounded(chunks.len());
+    for chunk in chunks {
+        // There is room for all of them.
+        sender
+            .try_send(chunk)
+            .map_err(|error| Error::internal(format!("could not list a piece: {error}")))?;
+    }
+    Ok(receiver)
+}
+
 /// One thread: piece after piece until there is none.
-fn work(reading: &Reading<'_>, list: &Mutex<Vec<Chunk>>, tell: &Tell<'_>) -> Result<()> {
+fn work(reading: &Reading<'_>, list: &Receiver<Chunk>, tell: &Tell<'_>) -> Result<()> {
     let mut session = None;
-    loop {
-        let next = list.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(chunk) = next else {
-            return Ok(());
-        };
+    for chunk in list {
         let mut tries = 0;
         let result = loop {
             if reading.stop.load(Ordering::SeqCst) {
@@ -136,6 +141,7 @@ fn work(reading: &Reading<'_>, list: &Mutex<Vec<Chunk>>, tell: &Tell<'_>) -> Res
         };
         tell(reading.side(), chunk.table, result);
     }
+    Ok(())
 }
 
 /// Whether an error is of the server or the snapshot, so that no other piece can be read either.

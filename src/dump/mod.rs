@@ -20,4 +20,4 @@ pub use archive::{
 };
 pub use archive_list::{Entry, Section};
 pub use run::{ToolOutcome, ToolRun};
-pub use tools::{SearchPlaces, Tools, choose};
+pub use tools::{Installed, SearchPlaces, Tools};

@@ -11,6 +11,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Newest major version of client tools that is tried when only the source is known.
+const MAJOR_MAX: u32 = 30;
 /// Longest wait for a tool to print its version.
 const VERSION_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -108,39 +110,75 @@ pub fn parse_version(text: &str) -> Option<PgVersion> {
     ))
 }
 
-/// Chooses the installation for a run: `PG_CONFIG`'s when it fits, else the one with the largest major
-/// that is neither older than the source nor newer than the target, newest minor first. A source whose
-/// columns carry `pg_attver` also needs a `pg_dump` that leaves it out. Runs tools; waits for them.
-pub fn choose(
-    source: PgVersion,
-    target: PgVersion,
-    source_has_attver: bool,
-    places: &SearchPlaces,
-) -> Result<Tools> {
-    let preferred = places.pg_config.as_deref().and_then(bindir_of);
-    let found = installations(places, preferred.as_deref());
-    let needs = Needs {
-        source,
-        target,
-        source_has_attver,
-    };
-    if places.pg_config.is_some() {
-        let first = found
-            .iter()
-            .find(|tools| Some(tools.dir.as_path()) == preferred.as_deref());
-        match first {
-            Some(tools) if needs.met_by(tools.version) => return Ok(tools.clone()),
-            Some(tools) => log::warn!(
-                "The tools that PG_CONFIG names are version {} and do not fit, looking elsewhere",
-                tools.version
-            ),
-            None => log::warn!("PG_CONFIG names no usable tools, looking elsewhere"),
+/// The installations of a machine.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// Whether `PG_CONFIG` names one.
+    is_preferred: bool,
+    /// The folder that it names, when that can be told.
+    preferred: Option<PathBuf>,
+    /// All that are usable, the preferred one first.
+    found: Vec<Tools>,
+}
+
+impl Installed {
+    /// Looks for them. Runs tools that print their version; waits for them.
+    pub fn find(places: &SearchPlaces) -> Self {
+        let preferred = places.pg_config.as_deref().and_then(bindir_of);
+        Self {
+            is_preferred: places.pg_config.is_some(),
+            found: installations(places, preferred.as_deref()),
+            preferred,
         }
     }
-    needs
-        .pick(&found)
-        .cloned()
-        .ok_or_else(|| needs.refusal(&found))
+
+    /// Chooses one for a run: `PG_CONFIG`'s when it fits, else the one with the largest major that is
+    /// neither older than the source nor newer than the target, newest minor first. A source whose
+    /// columns carry `pg_attver` also needs a `pg_dump` that leaves it out. Errors: there is none
+    /// ([`Kind::Tool`]).
+    pub fn choose(
+        &self,
+        source: PgVersion,
+        target: PgVersion,
+        source_has_attver: bool,
+    ) -> Result<Tools> {
+        let needs = Needs {
+            source,
+            target,
+            source_has_attver,
+        };
+        if self.is_preferred {
+            let mut found = self.found.iter();
+            match found.find(|tools| Some(&tools.dir) == self.preferred.as_ref()) {
+                Some(tools) if needs.met_by(tools.version) => return Ok(tools.clone()),
+                Some(tools) => log::warn!(
+                    "The tools that PG_CONFIG names are version {} and do not fit, looking elsewhere",
+                    tools.version
+                ),
+                None => log::warn!("PG_CONFIG names no usable tools, looking elsewhere"),
+            }
+        }
+        needs
+            .pick(&self.found)
+            .cloned()
+            .ok_or_else(|| needs.refusal(&self.found))
+    }
+
+    /// Those for a source whose target is not known yet: as old as can be, as an archive is read by the
+    /// same and by newer ones. Errors: there are none ([`Kind::Tool`]).
+    pub fn oldest_that_fit(&self, from: PgVersion, has_attver: bool) -> Result<Tools> {
+        let newest_of = |major: u32| PgVersion(major * 10_000 + 9_999);
+        let mut first = self.choose(from, newest_of(from.major()), has_attver);
+        for major in from.major() + 1..=MAJOR_MAX {
+            if first.is_ok() {
+                break;
+            }
+            if let Ok(tools) = self.choose(from, newest_of(major), has_attver) {
+                first = Ok(tools);
+            }
+        }
+        first
+    }
 }
 
 /// What an installation must satisfy.
@@ -418,12 +456,14 @@ mod tests {
             system_folders: false,
         };
         let (old, new) = (PgVersion(140_001), PgVersion(160_001));
-        let chosen = choose(old, new, false, &places).unwrap();
+        let installed = Installed::find(&places);
+        let chosen = installed.choose(old, new, false).unwrap();
         assert_eq!(
             (chosen.version, chosen.has_dumpall, chosen.has_psql),
             (PgVersion(160_009), false, true)
         );
-        let refused = choose(PgVersion(170_001), PgVersion(180_001), false, &places).unwrap_err();
+        let (old, new) = (PgVersion(170_001), PgVersion(180_001));
+        let refused = installed.choose(old, new, false).unwrap_err();
         assert!(
             refused.detail_text().unwrap().contains("16.9 in"),
             "{refused}"

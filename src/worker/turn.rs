@@ -12,7 +12,7 @@ use crate::supervisor::{Leaf, Report};
 use std::time::{Duration, Instant};
 
 /// How often a waiting worker looks at its bell.
-const BELL_LOOK: Duration = Duration::from_millis(20);
+const BELL_LOOK: Duration = Duration::from_millis(5);
 /// How often a waiting worker looks at the ledger although no bell rang.
 const LEDGER_LOOK: Duration = Duration::from_millis(400);
 /// Longest wait for the end of a run that one failure ends.
