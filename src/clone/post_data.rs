@@ -23,6 +23,7 @@ use crate::schema::target;
 use crate::supervisor::{Leaf, Report};
 use crate::units::{Oid, Side};
 use crate::worker;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// Runs step 10. Blocks.
@@ -180,8 +181,9 @@ fn restore(
     flags.remove(&crate::dump::RestoreFlag::Clean);
     // What is left of indexes belongs to partitioned tables and materialized views. Attaching two of
     // one parent at the same time may deadlock, so this part goes one by one; it is quick.
-    let serial = narrowed(&plan.main, is_of_indexes);
-    let rest = narrowed(&plan.main, |entry| !is_of_indexes(entry));
+    let first = indexes_first(&kept(&plan.main));
+    let serial = narrowed(&plan.main, |entry| first.contains(&entry.dump_id));
+    let rest = narrowed(&plan.main, |entry| !first.contains(&entry.dump_id));
     let rest_mode = match input.settings.restore_jobs {
         1 => RestoreMode::SingleTransaction,
         jobs => RestoreMode::Jobs(jobs),
@@ -220,8 +222,18 @@ fn restore(
     ledger.write(|tx| run.mark(tx, "post-data-restored", ""))
 }
 
-fn is_of_indexes(entry: &crate::dump::Entry) -> bool {
-    matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT" | "INDEX ATTACH")
+/// Indexes that need nothing else of post-data, in which a view that groups by a primary key is made.
+fn indexes_first(entries: &[&Entry]) -> BTreeSet<i32> {
+    let (mut first, mut later) = (BTreeSet::new(), BTreeSet::new());
+    for entry in entries {
+        let is_of_indexes = matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT" | "INDEX ATTACH");
+        if is_of_indexes && entry.depends_on.iter().all(|id| !later.contains(id)) {
+            first.insert(entry.dump_id);
+        } else {
+            later.insert(entry.dump_id);
+        }
+    }
+    first
 }
 
 fn existing_queries(input: &PreDataInput) -> Result<Vec<&'static str>> {
