@@ -172,6 +172,27 @@ fn one_row_of_many_that_breaks_a_key_is_found_when_the_key_is_checked_by_sorting
 }
 
 #[test]
+fn types_of_one_name_that_are_made_otherwise_are_refused() {
+    let pair = shops();
+    let made = |digits: u32, parts: &str| {
+        format!(
+            "create domain shop.exact as numeric(12, {digits}); create type shop.place as ({parts});
+             create table shop.otherwise (id integer primary key, e shop.exact[], p shop.place);
+             grant all on shop.otherwise to app; alter table shop.otherwise owner to app;"
+        )
+    };
+    pair.in_source(&made(6, "x integer, y integer"));
+    pair.in_source("insert into shop.otherwise values (1, '{1.234567}', '(1,2)')");
+    pair.in_target(&made(2, "y integer, x integer"));
+    let only = ["--include", "shop.otherwise"];
+    pair.copy(&WorkDir::new(), &only).exits(3).says(&[
+        "column e: on the source, type shop.exact is numeric(12,6); on the target, shop.exact is numeric(12,2)",
+        "shop.place is (x integer, y integer); on the target, shop.place is (y integer, x integer)",
+    ]);
+    assert_eq!(pair.in_target("select count(*) from shop.otherwise"), "0");
+}
+
+#[test]
 fn what_forbids_a_copy_is_named_and_nothing_is_written() {
     let pair = shops();
     pair.in_target(

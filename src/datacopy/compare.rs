@@ -169,6 +169,17 @@ fn column(table: &str, from: &Column, to: &Column, findings: &mut Findings) {
             missing.join(", ")
         ));
     }
+    if from.type_name == to.type_name && from.made_of != to.made_of {
+        let only = |ours: &Column, theirs: &Column| -> String {
+            let lacking = ours.made_of.iter().filter(|m| !theirs.made_of.contains(m));
+            lacking.map(String::as_str).collect::<Vec<_>>().join("; ")
+        };
+        findings.fault(format!(
+            "{name}: on the source, type {}; on the target, {}",
+            only(from, to),
+            only(to, from)
+        ));
+    }
     let identity = |column: &Column| match column.identity.as_str() {
         "" => "no identity",
         "a" => "GENERATED ALWAYS",
@@ -210,6 +221,7 @@ mod tests {
             default: None,
             can_select: true,
             labels: Vec::new(),
+            made_of: Vec::new(),
         }
     }
 
@@ -227,6 +239,8 @@ mod tests {
         ];
         from[2].labels = vec!["glad".to_owned(), "sad".to_owned()];
         to[2].labels = vec!["sad".to_owned()];
+        from[2].made_of = vec!["s.a is text".to_owned(), "s.d is numeric(9,5)".to_owned()];
+        to[2].made_of = vec!["s.a is text".to_owned(), "s.d is numeric(9,2)".to_owned()];
         to[2].not_null = true;
         let mut findings = Findings::default();
         columns("s.t", &from, &to, &mut findings);
@@ -238,6 +252,7 @@ mod tests {
                 "table s.t: column b is text on the source, character varying(3) on the target",
                 "table s.t: column e is NOT NULL on the target only",
                 "table s.t: column e: type s.mood of the target lacks glad",
+                "table s.t: column e: on the source, type s.d is numeric(9,5); on the target, s.d is numeric(9,2)",
             ]
         );
         let mut generated = column_of("g", "integer");

@@ -159,6 +159,8 @@ pub(super) struct Column {
     pub(super) can_select: bool,
     /// Of an enumerated type.
     pub(super) labels: Vec<String>,
+    /// What types of users in it are made of, sorted.
+    pub(super) made_of: Vec<String>,
 }
 
 /// Reads the columns of tables, in their order.
@@ -171,11 +173,15 @@ pub(super) fn read_columns(
     let mut types: Vec<Oid> = rows.iter().map(|row| row.get("type_oid")).collect();
     types.sort_unstable();
     types.dedup();
-    let labels: HashMap<Oid, Vec<String>> = session
-        .query(include_str!("sql/list_labels.sql"), &[&types])?
-        .iter()
-        .map(|row| (row.get("type_oid"), row.get("labels")))
-        .collect();
+    let mut of_types = |sql, column| -> Result<HashMap<Oid, Vec<String>>> {
+        let rows = session.query(sql, &[&types])?;
+        let pairs = rows
+            .iter()
+            .map(|row| (row.get("type_oid"), row.get(column)));
+        Ok(pairs.collect())
+    };
+    let labels = of_types(include_str!("sql/list_labels.sql"), "labels")?;
+    let made_of = of_types(include_str!("sql/list_made_of.sql"), "made_of")?;
     for row in &rows {
         let type_oid: Oid = row.get("type_oid");
         found.entry(row.get("table_oid")).or_default().push(Column {
@@ -190,6 +196,7 @@ pub(super) fn read_columns(
             default: row.get("default_value"),
             can_select: row.get("can_select"),
             labels: labels.get(&type_oid).cloned().unwrap_or_default(),
+            made_of: made_of.get(&type_oid).cloned().unwrap_or_default(),
         });
     }
     Ok(found)
