@@ -261,6 +261,58 @@ fn dl_59_settings_of_the_database_are_copied_and_have_no_effect() {
 }
 
 #[test]
+fn names_mean_the_same_though_the_path_of_the_database_has_others_first() {
+    let pair = Pair::with(
+        "create table t (id integer primary key, v text, n integer);
+         insert into t select i, 'V' || i, i from generate_series(1, 10) i;
+         create function public.lower(text) returns text language sql immutable as 'select $1 || $1';
+         create function never(integer, integer) returns boolean language sql immutable as 'select false';
+         create operator public.= (leftarg = integer, rightarg = integer, function = never);
+         create operator public.< (leftarg = integer, rightarg = integer, function = never);
+         create index on t (pg_catalog.lower(v)); create index on t (v) where n operator(pg_catalog.<) 5;
+         create unlogged table u (n integer, exclude (n with operator(pg_catalog.=)));
+         insert into u values (1), (2)",
+    );
+    let path = "set search_path = public, pg_catalog";
+    pair.in_source(&format!("alter database {} {path}", pair.db));
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    assert_equal(&pair.source(), &pair.target());
+}
+
+/// A function that is not as immutable as it says, over which many index a moment by its day.
+#[test]
+fn an_index_is_built_with_the_settings_it_is_looked_up_with() {
+    let pair = Pair::with(
+        "create table t (id integer primary key, at timestamptz,
+                         g text);
+         create function day(timestamptz) returns text language sql immutable as 'select $1::text';
+         alter table t drop g, add g text generated always as (day(at)) stored;
+         insert into t select i, timestamptz '2024-01-01 23:00Z' + i * interval '1 hour'
+           from generate_series(1, 50) i;
+         create index on t (day(at))",
+    );
+    for setting in ["timezone = 'Asia/Tokyo'", "datestyle = 'German'"] {
+        pair.in_source(&format!("alter database {} set {setting}", pair.db));
+    }
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    let found = "set enable_seqscan = off; select count(*), bool_and(g = day(at)) from t
+                  where day(at) = '02.01.2024 09:00:00 JST'";
+    assert_eq!(pair.in_target(found), "1|t");
+}
+
+#[test]
+fn indexes_of_a_view_that_waits_for_a_primary_key_come_behind_it() {
+    arrives(
+        "create table t (id integer primary key, a text, b text);
+         insert into t select i, 'a', 'b' from generate_series(1, 5) i;
+         create materialized view m as select id, a, b, count(*) from t group by id;
+         create unique index on m (id); create index on m (a);
+         create materialized view n as select * from m; create index on n (b)",
+        &[],
+    );
+}
+
+#[test]
 fn rows_without_columns_are_counted() {
     arrives(
         "create table n (); insert into n default values; insert into n default values",

@@ -4,6 +4,7 @@
 
 use crate::conninfo::{ConnInfo, Pin};
 use crate::error::{Error, Result};
+use crate::pg::profile::FIRST;
 use crate::pg::{Link, PgSession, Profile, endpoint, retry};
 use crate::schema::server::{ServerFacts, read_server_facts};
 use crate::units::Side;
@@ -73,6 +74,7 @@ struct Seen {
 impl Seen {
     fn by(session: &mut wire::Session) -> Result<Self> {
         retry::lift_statement_timeout(|sql| session.simple(sql).map(|_| ()))?;
+        session.simple(FIRST)?;
         let results = session.simple(SEE)?;
         let row = results.first().and_then(|result| result.rows.first());
         match row.map(Vec::as_slice) {

@@ -3,7 +3,7 @@
 //!
 //! Plain data that crosses forks; sessions are opened in leaves only. Blocks while it connects.
 
-use super::profile::Profile;
+use super::profile::{FIRST, Profile};
 use super::retry::{RECONNECT_BUDGET, lift_statement_timeout, with_backoff};
 use super::session::{PgSession, connect};
 use crate::conninfo::{ConnInfo, Pin, ToolSettings};
@@ -97,6 +97,7 @@ impl Link {
                     .unwrap_or("")
                     .to_owned();
                 lift_statement_timeout(|sql| session.simple(sql).map(|_| ()))?;
+                session.simple(FIRST)?;
                 session.simple(&profile.statements(session.server_version(), &encoding))?;
                 let mut start = ask_start(&mut session)?;
                 if start.is_none() {

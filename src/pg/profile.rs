@@ -87,13 +87,25 @@ select pg_catalog.set_config('client_connection_check_interval', '5s', false) \
 where pg_catalog.version() ~* 'linux';
 ";
 
-/// Makes `pg_catalog` the first schema unless the path says where it stands: the database's own path
-/// is what expressions of indexes and constraints were written for.
+/// Run before anything is asked: names and operators are the server's own, whatever path the database
+/// has, and the start of a backend is told with all its digits.
+pub const FIRST: &str = "set search_path to pg_catalog; set extra_float_digits to 3";
+
+/// The database's own path is what expressions of indexes and constraints were written for, but
+/// `pg_catalog` comes first: definitions leave it out, and another function of that name would be taken.
 const CATALOG_FIRST: &str = "\
-select pg_catalog.set_config('search_path', case \
-when pg_catalog.btrim(s, ' \"') = '' then 'pg_catalog' \
-when pg_catalog.strpos(s, 'pg_catalog') = 0 then 'pg_catalog, ' || s else s end, false) \
-from (select pg_catalog.current_setting('search_path')) p(s);
+select pg_catalog.set_config('search_path', 'pg_catalog' || \
+case when pg_catalog.btrim(reset_val, ' \"') = '' then '' else ', ' || reset_val end, false) \
+from pg_catalog.pg_settings where name = 'search_path';
+";
+
+/// Settings that say how values are printed, not how what we send is read. Index expressions and generated
+/// columns are to be computed as they will be looked up, so these stay as the database has them.
+const AS_LOOKED_UP: &str = "\
+reset DateStyle;
+reset IntervalStyle;
+reset TimeZone;
+reset bytea_output;
 ";
 
 impl Profile {
@@ -134,19 +146,20 @@ impl Profile {
         if version >= PgVersion(140_000) {
             sql.push_str(CHECK_CLIENT);
         }
+        sql.push_str(CATALOG_FIRST);
+        if *self != Self::TargetPlain {
+            sql.push_str(AS_LOOKED_UP);
+        }
         if *self == Self::TargetApply {
             sql.push_str(APPLYING);
         }
         if let Self::TargetBuild {
-            maintenance_work_mem,
+            maintenance_work_mem: Some(memory),
         } = self
         {
-            if let Some(memory) = maintenance_work_mem {
-                sql.push_str("set maintenance_work_mem to ");
-                sql.push_str(&literal(memory));
-                sql.push_str(";\n");
-            }
-            sql.push_str(CATALOG_FIRST);
+            sql.push_str("set maintenance_work_mem to ");
+            sql.push_str(&literal(memory));
+            sql.push_str(";\n");
         }
         sql
     }
@@ -192,5 +205,6 @@ mod tests {
             assert!(build.contains(present), "{present}");
         }
         assert!(!build.contains("row_security"));
+        assert!(build.contains("reset TimeZone"));
     }
 }

@@ -9,7 +9,7 @@
 
 use super::cancel::Token;
 use super::link::{AS_LOGIN, BackendId, WHO_AM_I};
-use super::profile::Profile;
+use super::profile::{FIRST, Profile};
 use super::retry::lift_statement_timeout;
 use crate::conninfo::{ConnInfo, Pin};
 use crate::error::{Error, Result};
@@ -91,6 +91,7 @@ pub fn connect(
         tls,
     };
     lift_statement_timeout(|sql| session.batch_execute(sql))?;
+    session.batch_execute(FIRST)?;
     let row = session.query_one(
         "select pg_catalog.pg_backend_pid(), \
                 pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \
