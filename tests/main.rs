@@ -30,6 +30,7 @@ mod follow_loss;
 mod follow_ops;
 mod follow_random;
 mod follow_receive;
+mod follow_remote;
 mod follow_seam;
 mod follow_setup;
 mod follow_standby;

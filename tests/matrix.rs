@@ -14,7 +14,7 @@ const MATRIX: &str = include_str!("data/cli-matrix.tsv");
 const COMMANDS_LATER: &[&str] = &[];
 
 /// Options that are refused by name for now.
-const OPTIONS_LATER: &[&str] = &["--host", "--port"];
+const OPTIONS_LATER: &[&str] = &[];
 
 /// Pairs beyond these, with the reason.
 const PAIRS_LATER: &[(&str, &str)] = &[];

@@ -233,11 +233,8 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_by_name() {
+fn what_does_not_go_together_is_refused_by_name() {
     let (pair, work) = (pair(), WorkDir::new());
-    pair.clone(&work, &["--port", "5442"])
-        .exits(1)
-        .says(&["--port", "not supported yet"]);
     pair.clone(&work, &["--all-databases", "--follow"])
         .exits(1)
         .says(&["--all-databases", "--follow"]);

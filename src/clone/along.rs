@@ -51,6 +51,7 @@ pub(super) fn settings_of(
         endpos: along.endpos,
         keep_no_op: along.keep_no_op,
         max_cdc_size: along.max_cdc_size,
+        listen: along.listen,
     })
 }
 

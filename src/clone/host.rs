@@ -158,7 +158,8 @@ impl CloneHost {
             | Role::Prove
             | Role::Receive
             | Role::Transform
-            | Role::Apply => {
+            | Role::Apply
+            | Role::Remote => {
                 return Err(Error::internal("a process that has no place here"));
             }
         })
@@ -192,7 +193,7 @@ impl Host for CloneHost {
             let body = |leaf: &mut Leaf<'_>| prepare::run(leaf, &input);
             return spawn_tidy(self.bells, scope, (role, number, successor), body);
         }
-        if Following::is_for(role) {
+        if Following::is_for(role) || role == Role::Remote {
             return follow::spawn(self.follow()?, false, (role, number, successor));
         }
         if role == Role::Sequence && number == along::LAST {

@@ -54,6 +54,7 @@ pub use stages::{Choices, Stages};
 use crate::catalog::{LastRun, Ledger, Run, Step};
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Error, Kind, Result};
+use crate::follow::remote::Attended;
 use crate::follow::run::{FollowSettings, Following, is_good_end, tell_what_is_missing};
 use crate::logging;
 use crate::queue::Bell;
@@ -161,6 +162,7 @@ fn one(
     };
     if let Some(follow) = &follow {
         signal::install()?;
+        crate::follow::run::refuse_taken(follow)?;
         if settings.intent == Intent::Restart {
             along::clean_up(follow)?;
         }
@@ -211,7 +213,8 @@ fn one(
         follow,
         scope: None,
     };
-    let mut result = supervisor::run(&mut machine, &mut host);
+    let listens = host.follow.as_ref().is_some_and(|it| it.listen.is_some());
+    let mut result = supervisor::run(&mut Attended::new(&mut machine, listens), &mut host);
     bells.remove();
     remains.sweep();
     if let Some(follow) = host.follow.as_ref().filter(|_| machine.is_copied()) {
@@ -268,7 +271,8 @@ fn end_of_follow(result: Result<()>, machine: &Together, follow: &FollowSettings
 fn resume_follow(settings: &CloneSettings, follow: &FollowSettings, claim: &Claim) -> Result<()> {
     let mut machine = Together::resumed(Stages::new(choices(settings, false)));
     let mut host = along::ResumeHost(follow.clone());
-    let result = supervisor::run(&mut machine, &mut host);
+    let listens = follow.listen.is_some();
+    let result = supervisor::run(&mut Attended::new(&mut machine, listens), &mut host);
     let result = end_of_follow(result, &machine, follow);
     let ledger = Ledger::open(&claim.layout.ledger())?;
     if let Some(run) = LastRun::read(&ledger)? {

@@ -11,6 +11,7 @@ use crate::follow::slot::SlotSettings;
 use crate::units::Lsn;
 use crate::workdir::Intent;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Format that rows are copied in.
@@ -92,6 +93,8 @@ pub struct FollowAlong {
     pub keep_no_op: bool,
     /// Most bytes of change data.
     pub max_cdc_size: Option<u64>,
+    /// Where to listen for sentinel commands of other machines.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Everything that a clone, or a command for some of its parts, is told.

@@ -8,7 +8,7 @@
 use super::files::CdcDir;
 use super::source::SourceFacts;
 use super::{setup, source};
-use crate::catalog::{CdcSetup, Ledger};
+use crate::catalog::{CdcSetup, Ledger, Sentinel};
 use crate::conninfo::ConnInfo;
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::PgSession;
@@ -23,12 +23,40 @@ pub fn current(conn: &ConnInfo) -> Result<Lsn> {
     behind_all(&mut session, &facts)
 }
 
+/// What a follow was set up with; nothing where it was not recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Followed {
+    /// The source's system identifier.
+    pub system_id: Option<String>,
+    /// The database.
+    pub database_oid: Option<String>,
+    /// The connection string, without secrets.
+    pub source_uri: Option<String>,
+    /// The timeline that is received.
+    pub timeline: Option<i64>,
+}
+
+impl Followed {
+    /// Reads it. Errors: there is no sentinel yet.
+    pub fn read(ledger: &Ledger, cdc: &CdcDir) -> Result<Self> {
+        Sentinel::must_read(ledger.connection())?;
+        let known = |name: &str| CdcSetup::get(ledger.connection(), name);
+        Ok(Self {
+            system_id: known("system_id")?,
+            database_oid: known("database_oid")?,
+            source_uri: known("source_uri")?,
+            timeline: cdc.naming()?.map(|(tli, _)| i64::from(tli)),
+        })
+    }
+}
+
 /// The same for the source that a follow was set up with, or the primary of a standby that it was. Blocks.
-pub fn current_of(conn: &ConnInfo, ledger: &Ledger, cdc: &CdcDir) -> Result<Lsn> {
+pub fn current_of(conn: &ConnInfo, known: &Followed) -> Result<Lsn> {
     let (mut session, facts) = connect(conn)?;
-    let known = |name: &str| CdcSetup::get(ledger.connection(), name);
-    let other = known("system_id")?.is_some_and(|id| id != facts.system_id)
-        || known("database_oid")?.is_some_and(|oid| oid != facts.database_oid.to_string());
+    let is_other =
+        |known: &Option<String>, found: &str| known.as_deref().is_some_and(|known| known != found);
+    let other = is_other(&known.system_id, &facts.system_id)
+        || is_other(&known.database_oid, &facts.database_oid.to_string());
     if other {
         return Err(
             Error::bad_state("the work directory was set up for another source")
@@ -39,9 +67,8 @@ pub fn current_of(conn: &ConnInfo, ledger: &Ledger, cdc: &CdcDir) -> Result<Lsn>
                 .hint("Give the source that the follow was set up with, or the primary of that standby."),
         );
     }
-    let is_same = known("source_uri")?.is_none_or(|recorded| recorded == conn.safe_uri());
-    let followed = cdc.naming()?.map(|(tli, _)| i64::from(tli));
-    if let (false, false, Some(followed)) = (is_same, facts.is_standby, followed) {
+    let is_same = !is_other(&known.source_uri, &conn.safe_uri());
+    if let (false, false, Some(followed)) = (is_same, facts.is_standby, known.timeline) {
         let row = session.query_one(
             "select timeline_id::int8 from pg_catalog.pg_control_checkpoint()",
             &[],

@@ -20,6 +20,7 @@ pub mod origin;
 pub mod prune;
 pub mod publication;
 pub mod receive;
+pub mod remote;
 pub mod run;
 pub mod selection;
 pub mod setup;

@@ -57,6 +57,8 @@ pub enum Role {
     Transform,
     /// Applies these to the target.
     Apply,
+    /// Listens for sentinel commands of other machines.
+    Remote,
 }
 
 impl Role {
@@ -89,6 +91,7 @@ impl Role {
             Self::Receive => "follow receive",
             Self::Transform => "follow transform",
             Self::Apply => "follow apply",
+            Self::Remote => "follow remote",
         }
     }
 
@@ -121,6 +124,7 @@ impl Role {
             Self::Receive => "receive",
             Self::Transform => "transform",
             Self::Apply => "apply",
+            Self::Remote => "remote",
         }
     }
 }

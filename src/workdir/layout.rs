@@ -14,10 +14,11 @@ pub struct Layout {
 }
 
 /// Names that may stand at the top of a work directory, of ours or of the existing program.
-pub(super) const KNOWN_NAMES: [&str; 16] = [
+pub(super) const KNOWN_NAMES: [&str; 17] = [
     "pgcopydb.json",
     "pgcopydb.lock",
     "pgcopydb.pid",
+    "pgcopydb.token",
     "pgcopydb.snapshot.pid",
     "pgcopydb.snapshot.lock",
     "remains",
@@ -65,6 +66,11 @@ impl Layout {
     /// For people: pid and version of the run that is going on.
     pub fn pid(&self) -> PathBuf {
         self.top.join("pgcopydb.pid")
+    }
+
+    /// What clients of a follow that listens have to know.
+    pub fn token(&self) -> PathBuf {
+        self.top.join("pgcopydb.token")
     }
 
     /// The file whose lock a service holds, which runs beside the main one.

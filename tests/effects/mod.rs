@@ -21,12 +21,9 @@ use list::EFFECTS;
 /// Commands of change data capture.
 const COMMANDS_OF_CAPTURE: [&str; 3] = ["follow", "cutover", "stream"];
 
-/// Options of the matrix that are not built: another test says that they are refused by name.
-const NOT_BUILT: [&str; 2] = ["--host", "--port"];
-
 fn is_elsewhere(row: &Row) -> bool {
     let group = row.command.split(' ').next().unwrap_or_default();
-    COMMANDS_OF_CAPTURE.contains(&group) || NOT_BUILT.contains(&row.option)
+    COMMANDS_OF_CAPTURE.contains(&group)
 }
 
 /// Pairs that are wanted.

@@ -2,10 +2,10 @@
 //!
 //! Runs in the main program before any work. Hidden spellings are those of the existing program.
 
+use super::follow::ListenArgs;
 use super::stream::PluginArgs;
 use super::value;
 use crate::units::Lsn;
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Which databases.
@@ -197,28 +197,8 @@ pub(in crate::cli) struct AlongArgs {
     /// Pause receiving while the files of changes take so much
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
     pub(in crate::cli) max_cdc_size: Option<u64>,
-}
-
-/// Options that are known and refused, as what they ask for is not built yet.
-#[derive(Debug, Default, clap::Args)]
-#[command(next_help_heading = None)]
-pub(in crate::cli) struct NotYet {
-    #[arg(long, hide = true)]
-    host: Option<OsString>,
-    #[arg(long, hide = true)]
-    port: Option<OsString>,
-}
-
-impl NotYet {
-    /// The first of these options that was given.
-    pub(in crate::cli) fn first_given(&self) -> Option<&'static str> {
-        [
-            ("--host", self.host.is_some()),
-            ("--port", self.port.is_some()),
-        ]
-        .into_iter()
-        .find_map(|(option, given)| given.then_some(option))
-    }
+    #[command(flatten)]
+    pub(in crate::cli) listen: ListenArgs,
 }
 
 /// Everything that `clone` takes.
@@ -234,6 +214,4 @@ pub(in crate::cli) struct CloneArgs {
     pub(in crate::cli) what: WhatArgs,
     #[command(flatten)]
     pub(in crate::cli) along: AlongArgs,
-    #[command(flatten)]
-    pub(in crate::cli) not_yet: NotYet,
 }

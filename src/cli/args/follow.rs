@@ -40,6 +40,19 @@ pub(in crate::cli) struct FollowArgs {
     /// Pause receiving while the files of changes take so much
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
     pub(in crate::cli) max_cdc_size: Option<u64>,
+    #[command(flatten)]
+    pub(in crate::cli) listen: ListenArgs,
+}
+
+/// Where commands of other machines are listened for.
+#[derive(Debug, Default, clap::Args)]
+pub(in crate::cli) struct ListenArgs {
+    /// Listen at this address for commands about the sentinel [default: 127.0.0.1]
+    #[arg(long, value_name = "HOST", value_parser = value::host)]
+    pub(in crate::cli) host: Option<String>,
+    /// Listen at this port for commands about the sentinel [default: 5442]
+    #[arg(long, value_name = "PORT", value_parser = value::port)]
+    pub(in crate::cli) port: Option<u16>,
 }
 
 /// Arguments of `stream replay`.
@@ -66,6 +79,8 @@ pub(in crate::cli) struct ReplayArgs {
     /// Without effect
     #[arg(long, hide = true, value_name = "SIZE", value_parser = value::size)]
     pub(in crate::cli) max_replaydb_size: Option<u64>,
+    #[command(flatten)]
+    pub(in crate::cli) listen: ListenArgs,
 }
 
 /// Arguments of `stream prefetch`.

@@ -72,10 +72,10 @@ pub(in crate::cli) enum SentinelSetCommand {
     Endpos(SetEndposArgs),
     /// Let changes be applied
     #[command(help_template = super::HELP_TEMPLATE)]
-    Apply(SentinelPlaceArgs),
+    Apply(SentinelWayArgs),
     /// Let changes be received only
     #[command(help_template = super::HELP_TEMPLATE)]
-    Prefetch(SentinelPlaceArgs),
+    Prefetch(SentinelWayArgs),
 }
 
 /// The source alone.
@@ -202,6 +202,34 @@ pub(in crate::cli) struct PruneArgs {
     /// Say what would be removed, and remove nothing
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
+    #[command(flatten)]
+    pub(in crate::cli) service: ServiceArgs,
+}
+
+/// Which follow is asked; none: that of the work directory. A configuration file is for the follow itself, as
+/// the environment is: it sets none of these.
+#[derive(Debug, Default, clap::Args)]
+pub(in crate::cli) struct ServiceArgs {
+    /// Ask the follow that listens there [default: 127.0.0.1 with --port]
+    #[arg(id = "service_host", long = "host", short_alias = 'H', value_name = "HOST",
+        value_parser = value::host)]
+    pub(in crate::cli) host: Option<String>,
+    /// Port that it listens at [default: 5442]
+    #[arg(id = "service_port", long = "port", short_alias = 'P', value_name = "PORT",
+        value_parser = value::port)]
+    pub(in crate::cli) port: Option<u16>,
+    /// File with its token [default: pgcopydb.token in the work directory]
+    #[arg(id = "service_token_file", long = "token-file", value_name = "FILE")]
+    pub(in crate::cli) token_file: Option<PathBuf>,
+}
+
+/// Which sentinel, and how it is reached.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct SentinelWayArgs {
+    #[command(flatten)]
+    pub(in crate::cli) place: SentinelPlaceArgs,
+    #[command(flatten)]
+    pub(in crate::cli) service: ServiceArgs,
 }
 
 /// Where the sentinel is.
@@ -236,7 +264,7 @@ pub(in crate::cli) struct SentinelSetupArgs {
 )]
 pub(in crate::cli) struct SentinelGetArgs {
     #[command(flatten)]
-    pub(in crate::cli) place: SentinelPlaceArgs,
+    pub(in crate::cli) way: SentinelWayArgs,
     /// Print where receiving began
     #[arg(long, short_alias = 's', group = "field")]
     pub(in crate::cli) startpos: bool,
@@ -264,7 +292,7 @@ pub(in crate::cli) struct SentinelGetArgs {
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct SetStartposArgs {
     #[command(flatten)]
-    pub(in crate::cli) place: SentinelPlaceArgs,
+    pub(in crate::cli) way: SentinelWayArgs,
     /// Where receiving began
     #[arg(value_name = "LSN", required = true, value_parser = value::lsn)]
     pub(in crate::cli) lsn: Lsn,
@@ -274,7 +302,7 @@ pub(in crate::cli) struct SetStartposArgs {
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct SetEndposArgs {
     #[command(flatten)]
-    pub(in crate::cli) place: SentinelPlaceArgs,
+    pub(in crate::cli) way: SentinelWayArgs,
     /// Stop where the source is now
     #[arg(long, short_alias = 'C', conflicts_with = "lsn")]
     pub(in crate::cli) current: bool,

@@ -74,6 +74,26 @@ pub(in crate::cli) fn text(text: &str) -> Result<String, String> {
     }
 }
 
+/// Longest name of a machine, bytes.
+const HOST_BYTES_MAX: usize = 255;
+
+/// Parses the name or address of a machine.
+pub(in crate::cli) fn host(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("it is empty".to_owned()),
+        1..=HOST_BYTES_MAX => Ok(text.to_owned()),
+        _ => Err(format!("a name has at most {HOST_BYTES_MAX} bytes")),
+    }
+}
+
+/// Parses a TCP port.
+pub(in crate::cli) fn port(text: &str) -> Result<u16, String> {
+    whole(text)
+        .and_then(|port| u16::try_from(port).ok())
+        .filter(|port| *port > 0)
+        .ok_or_else(|| "expected a whole number from 1 to 65535".to_owned())
+}
+
 /// Parses an LSN.
 pub(in crate::cli) fn lsn(text: &str) -> Result<crate::units::Lsn, String> {
     text.parse()

@@ -19,9 +19,19 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Options that a file may not set, as they make sense for one command line only.
-const NOT_IN_FILE: [&str; 7] = [
-    "help", "version", "config", "verbose", "debug", "trace", "quiet",
+const NOT_IN_FILE: [&str; 8] = [
+    "help",
+    "version",
+    "config",
+    "verbose",
+    "debug",
+    "trace",
+    "quiet",
+    "token-file",
 ];
+
+/// Options under names that mean something else to the commands for which a file is: they say whom to ask.
+const TYPED_ONLY: [&str; 2] = ["service_host", "service_port"];
 
 /// Commands that neither read the environment nor a file before they begin.
 const WITHOUT_SETTINGS: [&str; 4] = ["version", "help", "completions", "config"];
@@ -113,6 +123,9 @@ fn taken(file: &ConfigFile, command: &Command, set: &BTreeSet<String>) -> Vec<(S
         let Some(arg) = find_option(command, &entry.key) else {
             continue;
         };
+        if TYPED_ONLY.contains(&arg.get_id().as_str()) {
+            continue;
+        }
         let beaten = set.iter().any(|other| {
             *other == entry.key
                 || EITHER.contains(&(other, &entry.key))
@@ -187,7 +200,7 @@ impl ConfigFile {
         };
         if NOT_IN_FILE.contains(&key.as_str()) {
             return Err(bad(format!("option \"{key}\" cannot be set in a file"))
-                .hint("Give it on the command line; for more log lines there is log-level."));
+                .hint("Give it on the command line; for more log lines there is log-level, for the token of a follow PGCOPYDB_TOKEN_FILE."));
         }
         let commands = commands_with(tree, key);
         if commands.is_empty() {

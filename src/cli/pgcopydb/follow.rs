@@ -46,6 +46,7 @@ fn settings(
         endpos: None,
         keep_no_op: false,
         max_cdc_size: None,
+        listen: None,
     })
 }
 
@@ -66,6 +67,7 @@ pub(in crate::cli) fn run(args: &FollowArgs, call: &Call<'_>) -> Result<()> {
     settings.slot.allow_no_identity = args.allow_no_identity;
     settings.slot.filters = filters(args.filters.as_deref(), false)?;
     settings.endpos = args.endpos;
+    settings.listen = resolve::listen(&args.listen, call.environment)?;
     settings.max_cdc_size = args.max_cdc_size;
     settings.keep_no_op =
         args.replay_no_op_updates || resolve::replay_no_op_updates(call.environment)?;
@@ -108,6 +110,7 @@ pub(in crate::cli) fn run_replay(args: &ReplayArgs, call: &Call<'_>) -> Result<(
     needs_setup(&place)?;
     let mut settings = settings((place, &args.plugin), (source, Some(target)), call)?;
     settings.endpos = args.endpos;
+    settings.listen = resolve::listen(&args.listen, call.environment)?;
     settings.max_cdc_size = args.max_cdc_size;
     settings.keep_no_op =
         args.replay_no_op_updates || resolve::replay_no_op_updates(call.environment)?;

@@ -1,21 +1,20 @@
 //! `pgcopydb stream sentinel …`: where a follow has to stop, whether it may apply, how far it is.
 //!
-//! Runs in the main program, beside any run, without locks. Makes no work directory.
+//! Runs in the main program, beside any run, without locks, with the files of the work directory or over TCP. Makes
+//! no work directory.
 
 use super::super::args::stream::{
     SentinelCommand, SentinelGetArgs, SentinelPlaceArgs, SentinelSetCommand, SentinelSetupArgs,
-    SetEndposArgs,
+    SentinelWayArgs, SetEndposArgs,
 };
 use super::super::resolve::follow as resolve;
 use super::super::{Call, output};
-use crate::catalog::sentinel::no_sentinel;
-use crate::catalog::{CdcSetup, CdcStatus, Ledger, Sentinel, TableStarts};
+use crate::catalog::{CdcSetup, Ledger, Sentinel};
 use crate::error::{Error, Result};
-use crate::follow::apply::early_endpos;
 use crate::follow::endpos;
+use crate::follow::remote::Way;
 use crate::units::Lsn;
 use std::fmt::Write;
-use std::path::Path;
 
 /// Runs one of the commands.
 pub(in crate::cli) fn run(command: Option<&SentinelCommand>, call: &Call<'_>) -> Result<()> {
@@ -24,8 +23,9 @@ pub(in crate::cli) fn run(command: Option<&SentinelCommand>, call: &Call<'_>) ->
         Some(SentinelCommand::Get(args)) => get(args, call),
         Some(SentinelCommand::Set { command: Some(set) }) => match set {
             SentinelSetCommand::Startpos(args) => {
-                let mut ledger = open(&args.place, call)?;
-                Sentinel::set_startpos(&mut ledger, args.lsn)?;
+                let way = way(&args.way, call)?;
+                way.set_startpos(args.lsn)?;
+                tell_of_service(&way, "startpos", args.lsn);
                 told(call, &[("startpos", Shown::Lsn(args.lsn))], false)
             }
             SentinelSetCommand::Endpos(args) => set_endpos(args, call),
@@ -78,36 +78,40 @@ fn told(call: &Call<'_>, fields: &[(&str, Shown)], is_result: bool) -> Result<()
     }
 }
 
-/// Opens the ledger that holds the sentinel, for writing.
-fn open(place: &SentinelPlaceArgs, call: &Call<'_>) -> Result<Ledger> {
-    let path = resolve::place(place.dir.as_ref(), call.environment)?
-        .layout
-        .ledger();
-    let ledger = open_unchecked(&path)?;
-    check_source(place, &ledger, call)?;
-    Ok(ledger)
+/// How the sentinel is reached. A source that is given has to be the one that the follow was set up with.
+fn way(args: &SentinelWayArgs, call: &Call<'_>) -> Result<Way> {
+    let way = resolve::way(&args.service, args.place.dir.as_ref(), call.environment)?;
+    if is_source_given(&args.place) {
+        let known = way.followed()?;
+        check_source(&args.place, known.source_uri.as_deref(), call)?;
+    }
+    Ok(way)
 }
 
-fn open_unchecked(path: &Path) -> Result<Ledger> {
-    if !path.exists() {
-        return Err(no_sentinel());
-    }
-    Ledger::open(path)
+fn is_source_given(place: &SentinelPlaceArgs) -> bool {
+    place.source.source.is_some() || place.source.source_file.is_some()
 }
 
-/// A source that is given has to be the one that the follow was set up with.
-fn check_source(place: &SentinelPlaceArgs, ledger: &Ledger, call: &Call<'_>) -> Result<()> {
-    if place.source.source.is_none() && place.source.source_file.is_none() {
-        return Ok(());
-    }
+/// A source that is given has to be this one.
+fn check_source(place: &SentinelPlaceArgs, known: Option<&str>, call: &Call<'_>) -> Result<()> {
     let given = resolve::source_of(&place.source, call.environment)?.safe_uri();
-    match CdcSetup::get(ledger.connection(), "source_uri")? {
-        Some(recorded) if recorded != given => Err(Error::bad_state(
+    match known {
+        Some(known) if known != given => Err(Error::bad_state(
             "the work directory was set up for another source",
         )
-        .detail(format!("It was {recorded}."))
+        .detail(format!("It was {known}."))
         .hint("Leave --source out, or give the work directory of that source.")),
         _ => Ok(()),
+    }
+}
+
+/// Says what was set far away: the files of this machine do not show it.
+fn tell_of_service(way: &Way, what: &str, value: impl std::fmt::Display) {
+    if matches!(way, Way::Tcp(_)) {
+        log::info!(
+            "pgcopydb sentinel {what} has been set to {value}{}",
+            way.via()
+        );
     }
 }
 
@@ -134,22 +138,15 @@ fn setup(args: &SentinelSetupArgs, call: &Call<'_>) -> Result<()> {
         );
     }
     let mut ledger = Ledger::open(&path)?;
-    check_source(&args.place, &ledger, call)?;
+    if is_source_given(&args.place) {
+        let known = CdcSetup::get(ledger.connection(), "source_uri")?;
+        check_source(&args.place, known.as_deref(), call)?;
+    }
     Sentinel::create(&mut ledger, startpos, endpos)
 }
 
 fn get(args: &SentinelGetArgs, call: &Call<'_>) -> Result<()> {
-    let path = resolve::place(args.place.dir.as_ref(), call.environment)?
-        .layout
-        .ledger();
-    let read = Ledger::view(&path, |ledger| {
-        check_source(&args.place, ledger, call)?;
-        let status = CdcStatus::read(ledger.connection())?;
-        Ok(Sentinel::read(ledger.connection())?.map(|row| (row, status)))
-    })?;
-    let Some((row, status)) = read.flatten() else {
-        return Err(no_sentinel());
-    };
+    let (row, transformed) = way(&args.way, call)?.sentinel()?;
     let all = [
         ("startpos", Shown::Lsn(row.startpos)),
         ("endpos", Shown::Lsn(row.endpos)),
@@ -157,7 +154,7 @@ fn get(args: &SentinelGetArgs, call: &Call<'_>) -> Result<()> {
         ("write_lsn", Shown::Lsn(row.write_lsn)),
         ("flush_lsn", Shown::Lsn(row.flush_lsn)),
         ("replay_lsn", Shown::Lsn(row.replay_lsn)),
-        ("transform_lsn", Shown::Lsn(status.transform_lsn)),
+        ("transform_lsn", Shown::Lsn(transformed)),
     ];
     let asked = [
         args.startpos,
@@ -184,37 +181,38 @@ fn get(args: &SentinelGetArgs, call: &Call<'_>) -> Result<()> {
 }
 
 fn set_endpos(args: &SetEndposArgs, call: &Call<'_>) -> Result<()> {
-    let place = resolve::place(args.place.dir.as_ref(), call.environment)?;
-    let mut ledger = open_unchecked(&place.layout.ledger())?;
-    let row = Sentinel::must_read(ledger.connection())?;
-    let lsn = if let Some(lsn) = args.lsn {
-        check_source(&args.place, &ledger, call)?;
-        lsn
+    let (way, lsn) = if let Some(lsn) = args.lsn {
+        (way(&args.way, call)?, lsn)
     } else {
-        let conn = resolve::source_of(&args.place.source, call.environment)?;
-        let lsn = endpos::current_of(&conn, &ledger, &place.cdc)?;
+        // The primary of a standby is another source than that of the setup.
+        let place = &args.way.place;
+        let way = resolve::way(&args.way.service, place.dir.as_ref(), call.environment)?;
+        let known = way.followed()?;
+        let conn = resolve::source_of(&place.source, call.environment)?;
+        let lsn = endpos::current_of(&conn, &known)?;
         log::info!("Fetched endpos {lsn} from source database");
-        lsn
+        (way, lsn)
     };
-    let copied = TableStarts::read(ledger.connection())?.last();
-    if lsn.is_set() && lsn < copied {
-        return Err(early_endpos(lsn, copied));
-    }
-    if lsn.is_set() && lsn < row.replay_lsn {
+    let set = way.set_endpos(lsn)?;
+    if lsn.is_set() && lsn < set.replay_lsn {
         log::warn!(
             "endpos {lsn} lies behind replay_lsn {}: what is applied stays applied",
-            row.replay_lsn
+            set.replay_lsn
         );
-    } else if lsn.is_set() && lsn < row.endpos {
-        log::warn!("endpos was {} and is now earlier, {lsn}", row.endpos);
+    } else if lsn.is_set() && lsn < set.before {
+        log::warn!("endpos was {} and is now earlier, {lsn}", set.before);
     }
-    Sentinel::set_endpos(&mut ledger, lsn)?;
-    log::info!("pgcopydb sentinel endpos has been set to {lsn}");
+    log::info!(
+        "pgcopydb sentinel endpos has been set to {lsn}{}",
+        way.via()
+    );
     told(call, &[("endpos", Shown::Lsn(lsn))], true)
 }
 
-fn set_apply(args: &SentinelPlaceArgs, call: &Call<'_>, apply: bool) -> Result<()> {
-    let mut ledger = open(args, call)?;
-    Sentinel::set_apply(&mut ledger, apply)?;
-    told(call, &[("apply", Shown::Apply(apply))], false)
+fn set_apply(args: &SentinelWayArgs, call: &Call<'_>, apply: bool) -> Result<()> {
+    let way = way(args, call)?;
+    way.set_apply(apply)?;
+    let shown = Shown::Apply(apply);
+    tell_of_service(&way, "apply", shown.text());
+    told(call, &[("apply", shown)], false)
 }

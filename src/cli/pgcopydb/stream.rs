@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::follow::cleanup::{self, CleanupSettings};
 use crate::follow::receive::{self, Outcome, ReceiveSettings};
 use crate::follow::setup::{self, SetupSettings};
-use crate::follow::{files::CdcDir, prune, slot};
+use crate::follow::{files::CdcDir, slot};
 use crate::pg::Canceller;
 use crate::units::{Side, pretty_bytes};
 use crate::wire;
@@ -221,12 +221,8 @@ fn run_receive(args: &ReceiveArgs, call: &Call<'_>) -> Result<()> {
 }
 
 fn run_prune(args: &PruneArgs, call: &Call<'_>) -> Result<()> {
-    let place = resolve::place(args.dir.as_ref(), call.environment)?;
-    if !place.layout.ledger().exists() {
-        return Err(crate::catalog::sentinel::no_sentinel());
-    }
-    let mut ledger = Ledger::open(&place.layout.ledger())?;
-    let pruned = prune::run(&place.cdc, &mut ledger, args.dry_run)?;
+    let way = resolve::way(&args.service, args.dir.as_ref(), call.environment)?;
+    let pruned = way.prune(args.dry_run)?;
     if call.globals.json {
         let document = serde_json::json!({
             "format": 1, "dry_run": args.dry_run, "files": pruned.files, "bytes": pruned.bytes,

@@ -3,7 +3,8 @@
 //! Runs in the main program. Reads the environment and what an earlier command left.
 
 use super::super::args::clone::AlongArgs;
-use super::super::args::stream::{PluginArgs, SourceArgs};
+use super::super::args::follow::ListenArgs;
+use super::super::args::stream::{PluginArgs, ServiceArgs, SourceArgs};
 use super::super::args::stream_apply::TargetArgs;
 use super::super::args::{ConnectionArgs, value};
 use super::super::environment::Environment;
@@ -11,12 +12,14 @@ use super::connection::{connections, source_only, target_only};
 use super::{bad_variable, default_dir};
 use crate::clone::FollowAlong;
 use crate::conninfo::ConnInfo;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::filter::Rules;
 use crate::follow::files::{CdcDir, Plugin};
+use crate::follow::remote::{Client, HOST_DEFAULT, PORT_DEFAULT, Way};
 use crate::follow::slot::{self, SlotSettings};
 use crate::logging;
 use crate::workdir::{Intent, Layout};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 /// Name of slot and origin where none is given.
@@ -42,6 +45,67 @@ pub(in crate::cli) fn place(dir: Option<&PathBuf>, environment: &Environment) ->
         layout: Layout::new(top),
         cdc,
     })
+}
+
+/// Where a follow listens for commands of other machines; none: nowhere. A port alone means this machine; a
+/// variable with a port means nothing by itself.
+pub(in crate::cli) fn listen(
+    args: &ListenArgs,
+    environment: &Environment,
+) -> Result<Option<SocketAddr>> {
+    const PORT: &str = "PGCOPYDB_PORT";
+    let set = |name| environment.get(name).filter(|text| !text.is_empty());
+    let host = args.host.clone().or_else(|| set("PGCOPYDB_HOST"));
+    if host.is_none() && args.port.is_none() {
+        return Ok(None);
+    }
+    let host = host.unwrap_or_else(|| HOST_DEFAULT.to_owned());
+    let port = match (args.port, set(PORT)) {
+        (Some(port), _) => port,
+        (None, Some(text)) => {
+            value::port(&text).map_err(|accepted| bad_variable(PORT, &text, &accepted))?
+        }
+        (None, None) => PORT_DEFAULT,
+    };
+    let failed = |why: &str| {
+        Error::bad_args(format!(
+            "could not find the address of host \"{host}\": {why}"
+        ))
+        .hint("Give a name or an address of this machine with --host.")
+    };
+    let found = (host.as_str(), port)
+        .to_socket_addrs()
+        .map_err(|error| failed(&error.to_string()))?;
+    let found: Vec<SocketAddr> = found.collect();
+    let first = found.iter().find(|one| one.is_ipv4()).or(found.first());
+    first
+        .copied()
+        .map(Some)
+        .ok_or_else(|| failed("it has none"))
+}
+
+/// How a command reaches the follow: by the files of the work directory unless an address is typed.
+pub(in crate::cli) fn way(
+    args: &ServiceArgs,
+    dir: Option<&PathBuf>,
+    environment: &Environment,
+) -> Result<Way> {
+    let Place { layout, cdc } = place(dir, environment)?;
+    if args.host.is_none() && args.port.is_none() {
+        if args.token_file.is_some() {
+            log::warn!("Option --token-file has no effect without --host");
+        }
+        return Ok(Way::Files { layout, cdc });
+    }
+    let set = environment
+        .get_os("PGCOPYDB_TOKEN_FILE")
+        .filter(|text| !text.is_empty());
+    let token_file = args.token_file.clone().or_else(|| set.map(PathBuf::from));
+    Ok(Way::Tcp(Client {
+        host: args.host.clone().unwrap_or_else(|| HOST_DEFAULT.to_owned()),
+        port: args.port.unwrap_or(PORT_DEFAULT),
+        token_file: token_file.unwrap_or_else(|| layout.token()),
+    }))
 }
 
 /// Reads a connection string; its passwords are never shown from now on.
@@ -143,6 +207,7 @@ pub(in crate::cli) fn along(
         endpos: args.endpos,
         keep_no_op: args.replay_no_op_updates || replay_no_op_updates(environment)?,
         max_cdc_size: args.max_cdc_size,
+        listen: None,
     }))
 }
 
@@ -162,6 +227,8 @@ pub(in crate::cli) fn without_effect(args: &AlongArgs) -> Vec<String> {
         ("--replay-no-op-updates", args.replay_no_op_updates),
         ("--allow-no-identity", args.allow_no_identity),
         ("--max-cdc-size", args.max_cdc_size.is_some()),
+        ("--host", args.listen.host.is_some()),
+        ("--port", args.listen.port.is_some()),
     ];
     given
         .into_iter()

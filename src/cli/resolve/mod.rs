@@ -110,13 +110,6 @@ fn resolve(
         Some(StepRun::Snapshot) | None => Goal::Clone,
     };
     let is_snapshot = command.is_some_and(|command| command.run == StepRun::Snapshot);
-    if let Some(option) = args.not_yet.first_given() {
-        let path = command.map_or_else(|| "clone".to_owned(), StepCommand::path);
-        return Err(Error::bad_args(format!(
-            "option {option} is not supported yet by pgcopydb {path}"
-        ))
-        .hint("Leave it out."));
-    }
     let mut picker = Picker::limited(around.environment, &takes);
     let mut jobs = jobs(args, &mut picker)?;
     if !takes("--index-jobs") {
@@ -149,11 +142,15 @@ fn resolve(
     let dir = args.run.dir.clone();
     let filters = filters(args.what.filters.as_deref(), switches.skip_extensions)?;
     let at = (dir.as_ref(), filters.as_ref());
+    let mut along = follow::along(&args.along, at, intent(args), around.environment)?;
+    if let (Some(along), false) = (&mut along, is_snapshot) {
+        along.listen = follow::listen(&args.along.listen, around.environment)?;
+    }
     let settings = CloneSettings {
         goal,
         source,
         target,
-        follow: follow::along(&args.along, at, intent(args), around.environment)?,
+        follow: along,
         dir: dir.unwrap_or_else(|| default_dir(around.environment)),
         intent: intent(args),
         snapshot,

@@ -220,18 +220,46 @@ fn following_has_its_options_and_what_would_not_fit_is_refused() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
-    let cases: [&[&str]; 2] = [&["--host", "x"], &["--port", "1"]];
-    for options in cases {
-        let error = resolve(options, &[]).unwrap_err();
-        let expected = format!(
-            "option {} is not supported yet by pgcopydb clone",
-            options[0]
-        );
-        assert_eq!(error.message(), expected);
-        assert!(error.hint_text().is_some());
-        assert_eq!(error.kind().exit_code(), 1);
+fn a_follow_listens_where_it_is_told_and_a_port_of_the_environment_alone_is_nothing() {
+    let host = ("PGCOPYDB_HOST", "127.0.0.3");
+    let port = ("PGCOPYDB_PORT", "7777");
+    type Case = (
+        &'static [&'static str],
+        &'static [(&'static str, &'static str)],
+        Option<&'static str>,
+    );
+    let cases: [Case; 8] = [
+        (&[], &[], None),
+        (&[], &[port], None),
+        (&[], &[host], Some("127.0.0.3:5442")),
+        (&[], &[host, port], Some("127.0.0.3:7777")),
+        (&["--host", "127.0.0.2"], &[], Some("127.0.0.2:5442")),
+        (
+            &["--host", "127.0.0.2"],
+            &[host, port],
+            Some("127.0.0.2:7777"),
+        ),
+        (&["--port", "99"], &[], Some("127.0.0.1:99")),
+        (
+            &["--host", "::1", "--port", "99"],
+            &[port],
+            Some("[::1]:99"),
+        ),
+    ];
+    for (options, variables, expected) in cases {
+        let words = ["--follow", "--dir", "/d"].iter().chain(options);
+        let words: Vec<&str> = words.copied().collect();
+        let listen = settings(&words, variables).follow.unwrap().listen;
+        let listen = listen.map(|address| address.to_string());
+        assert_eq!(listen.as_deref(), expected, "{options:?} {variables:?}");
     }
+    let read = resolve(&["--port", "99"], &[]).unwrap();
+    assert_eq!(
+        read.warnings,
+        ["Option --port has no effect without --follow"]
+    );
+    let bad = resolve(&["--follow", "--host", "no such host"], &[]).unwrap_err();
+    assert_eq!(bad.kind().exit_code(), 1);
 }
 
 #[test]

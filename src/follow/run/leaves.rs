@@ -11,6 +11,7 @@ use crate::follow::apply::{self, ApplySettings};
 use crate::follow::cleanup::{self, CleanupSettings};
 use crate::follow::files::trouble;
 use crate::follow::receive::{self, ReceiveSettings};
+use crate::follow::remote::{self, ServeSettings};
 use crate::follow::setup::{self, SetupSettings};
 use crate::follow::slot::Made;
 use crate::follow::source_table::SourceTables;
@@ -249,6 +250,19 @@ pub(super) fn transform(leaf: &mut Leaf<'_>, settings: &FollowSettings, rest: bo
         }
     }
     Ok(())
+}
+
+/// Listens for sentinel commands of other machines.
+pub(super) fn listen(leaf: &mut Leaf<'_>, settings: &FollowSettings) -> Result<()> {
+    let Some(address) = settings.listen else {
+        return Err(Error::internal("this follow does not listen"));
+    };
+    let serve = ServeSettings {
+        address,
+        layout: settings.layout.clone(),
+        cdc: settings.cdc.clone(),
+    };
+    remote::run(leaf, &serve)
 }
 
 /// Applies what is transformed.

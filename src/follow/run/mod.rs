@@ -14,6 +14,7 @@ pub use machine::Following;
 
 use super::apply::{self, Missing};
 use super::files::CdcDir;
+use super::remote::{self, Attended};
 use super::slot::SlotSettings;
 use crate::catalog::{CdcStatus, Ledger, Sentinel};
 use crate::conninfo::ConnInfo;
@@ -24,6 +25,7 @@ use crate::sys::signal;
 use crate::units::Lsn;
 use crate::workdir::{Claim, Intent, Layout};
 use nix::sys::signal::Signal;
+use std::net::SocketAddr;
 
 /// What to follow, and how.
 #[derive(Clone)]
@@ -48,6 +50,8 @@ pub struct FollowSettings {
     pub keep_no_op: bool,
     /// Most bytes of change data.
     pub max_cdc_size: Option<u64>,
+    /// Where to listen for sentinel commands of other machines.
+    pub listen: Option<SocketAddr>,
 }
 
 impl FollowSettings {
@@ -72,6 +76,7 @@ pub fn spawn(
             while_there_is_room(leaf, |leaf| leaves::transform(leaf, &settings, rest))
         }
         Role::Apply => while_there_is_room(leaf, |leaf| leaves::apply(leaf, &settings)),
+        Role::Remote => while_there_is_room(leaf, |leaf| leaves::listen(leaf, &settings)),
         _ => Err(Error::internal("a process that has no place here")),
     };
     supervisor::spawn(role, number, successor, body)
@@ -102,6 +107,7 @@ impl Host for FollowHost {
 /// Follows until the endpos is reached, which is success, or until SIGTERM or SIGINT, which is success,
 /// too: everything is saved then. Blocks.
 pub fn run(settings: &FollowSettings) -> Result<()> {
+    refuse_taken(settings)?;
     let _claim = Claim::take(settings.layout.clone(), Intent::Resume)?;
     signal::install()?;
     let mut machine = Following::new(settings.target.is_some());
@@ -109,7 +115,8 @@ pub fn run(settings: &FollowSettings) -> Result<()> {
         settings: settings.clone(),
         received: false,
     };
-    let ended = supervisor::run(&mut machine, &mut host);
+    let mut attended = Attended::new(&mut machine, settings.listen.is_some());
+    let ended = supervisor::run(&mut attended, &mut host);
     log::info!("Subprocesses for prefetch, transform, and catchup have now all exited");
     match ended {
         Ok(()) if settings.target.is_none() => Ok(()),
@@ -120,6 +127,11 @@ pub fn run(settings: &FollowSettings) -> Result<()> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Refuses an address to listen at that cannot be had, before anything is done.
+pub fn refuse_taken(settings: &FollowSettings) -> Result<()> {
+    settings.listen.map_or(Ok(()), remote::refuse_taken)
 }
 
 /// Whether a run was asked to end in good order.
