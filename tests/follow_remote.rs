@@ -96,8 +96,8 @@ fn a_follow_is_led_to_its_end_from_a_machine_without_its_files() {
     let dir = elsewhere.path().join("no such directory");
     let dir = dir.to_str().unwrap();
     let there = |command: &[&str], more: &[&str]| {
-        let more = [&["--token-file", &copy], more].concat();
-        over_tcp(dir, &port, command, &more).exits(0)
+        let all = [&["--token-file", &copy], more].concat();
+        over_tcp(dir, &port, command, &all).exits(0)
     };
     let get = ["sentinel", "get"];
     for field in ["--startpos", "--endpos", "--apply"] {

@@ -219,36 +219,38 @@ fn following_has_its_options_and_what_would_not_fit_is_refused() {
     assert!(read.settings.follow.is_none());
 }
 
+/// Options, variables, and where is listened.
+type Listens = (
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+    Option<&'static str>,
+);
+
+const HOST: (&str, &str) = ("PGCOPYDB_HOST", "127.0.0.3");
+const PORT: (&str, &str) = ("PGCOPYDB_PORT", "7777");
+
 #[test]
 fn a_follow_listens_where_it_is_told_and_a_port_of_the_environment_alone_is_nothing() {
-    let host = ("PGCOPYDB_HOST", "127.0.0.3");
-    let port = ("PGCOPYDB_PORT", "7777");
-    type Case = (
-        &'static [&'static str],
-        &'static [(&'static str, &'static str)],
-        Option<&'static str>,
-    );
-    let cases: [Case; 8] = [
+    let cases: [Listens; 8] = [
         (&[], &[], None),
-        (&[], &[port], None),
-        (&[], &[host], Some("127.0.0.3:5442")),
-        (&[], &[host, port], Some("127.0.0.3:7777")),
+        (&[], &[PORT], None),
+        (&[], &[HOST], Some("127.0.0.3:5442")),
+        (&[], &[HOST, PORT], Some("127.0.0.3:7777")),
         (&["--host", "127.0.0.2"], &[], Some("127.0.0.2:5442")),
         (
             &["--host", "127.0.0.2"],
-            &[host, port],
+            &[HOST, PORT],
             Some("127.0.0.2:7777"),
         ),
         (&["--port", "99"], &[], Some("127.0.0.1:99")),
         (
             &["--host", "::1", "--port", "99"],
-            &[port],
+            &[PORT],
             Some("[::1]:99"),
         ),
     ];
     for (options, variables, expected) in cases {
-        let words = ["--follow", "--dir", "/d"].iter().chain(options);
-        let words: Vec<&str> = words.copied().collect();
+        let words: Vec<&str> = [&["--follow", "--dir", "/d"], options].concat();
         let listen = settings(&words, variables).follow.unwrap().listen;
         let listen = listen.map(|address| address.to_string());
         assert_eq!(listen.as_deref(), expected, "{options:?} {variables:?}");

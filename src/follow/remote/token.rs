@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::logging;
 use crate::workdir::Layout;
+use std::fmt::Write;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -31,7 +32,12 @@ impl Token {
         let mut random = [0; RANDOM];
         openssl::rand::rand_bytes(&mut random)
             .map_err(|error| Error::internal(format!("could not make a token: {error}")))?;
-        let token = Self(random.iter().map(|byte| format!("{byte:02x}")).collect()).registered();
+        let mut text = String::with_capacity(LENGTH);
+        for byte in random {
+            // Writing into memory cannot fail.
+            let _infallible = write!(text, "{byte:02x}");
+        }
+        let token = Self(text).registered();
         layout.write_file_durably(&path, format!("{}\n", token.0).as_bytes())?;
         Ok(token)
     }
