@@ -12,28 +12,14 @@
 # The tables must be equal at the end. Prints a Markdown table; writes bench-results/DATE-bulk.md.
 
 set -uo pipefail
-. "$(dirname "$0")/setup.sh"
-. "$ROOT/ci/lib/pgcluster.sh"
+. "$(dirname "$0")/bench.sh"
 . "$ROOT/ci/lib/processes.sh"
-megabytes=2048 inserts=2000 runs=1
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --quick) megabytes=64 inserts=100 ;;
-        --runs) runs=${2:?}; shift ;;
-        *) echo "usage: ci/bench --only bulk [--runs N] [--quick]" >&2; exit 2 ;;
-    esac
-    shift
-done
 MEMORY_MAX_KB=204800
 LIMIT_MS=1800000
-[ -n "${PGCOPYDB_BIN:-}" ] || { need_packages; build release; }
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-conf="shared_buffers = 512MB
-max_wal_size = 8GB
-checkpoint_timeout = 1h
-autovacuum = off"
-pgc_init source 0 '' "$conf" && pgc_init target 0 '' "$conf" || exit 1
+megabytes=2048 inserts=2000
+bench_options bulk 1 "$@"
+[ -z "$quick" ] || { megabytes=64; inserts=100; }
+bench_servers PGCOPYDB_BIN 'max_wal_size = 8GB'
 for side in source target; do
     pgc_psql $side postgres -qc 'create database db' || exit 1
     pgc_psql $side db -qc 'create table large (id int primary key, v text)' \

@@ -11,28 +11,12 @@
 # Prints a Markdown table; writes bench-results/DATE-compare.md. Exit status 1: failed, or too slow.
 
 set -uo pipefail
-. "$(dirname "$0")/setup.sh"
-. "$ROOT/ci/lib/pgcluster.sh"
+. "$(dirname "$0")/bench.sh"
 LIMIT=1.5
-runs=5 part=1
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --runs) runs=${2:?}; shift ;;
-        --quick) runs=1 part=20 LIMIT=20 ;;
-        *) echo "usage: ci/bench --only compare [--runs N] [--quick]" >&2; exit 2 ;;
-    esac
-    shift
-done
-[ -n "${PGCOPYDB_BIN:-}" ] || { need_packages; build release; }
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-conf="shared_buffers = 512MB
-max_wal_size = 4GB
-checkpoint_timeout = 1h
-autovacuum = off"
-pgc_init source 0 '' "$conf" && pgc_init target 0 '' "$conf" || exit 1
-bin=$(pgc_bin source)
-PATH=$bin:$PATH
+part=1
+bench_options compare 5 "$@"
+[ -z "$quick" ] || { part=20; LIMIT=20; }
+bench_servers PGCOPYDB_BIN 'max_wal_size = 4GB'
 n=$((5000000 / part))
 
 say "loading $n rows on both sides" >&2

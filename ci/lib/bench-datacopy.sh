@@ -10,27 +10,11 @@
 # Prints a Markdown table; writes bench-results/DATE-datacopy.md.
 
 set -uo pipefail
-. "$(dirname "$0")/setup.sh"
-. "$ROOT/ci/lib/pgcluster.sh"
-runs=5 part=1
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --runs) runs=${2:?}; shift ;;
-        --quick) runs=1 part=20 ;;
-        *) echo "usage: ci/bench --only datacopy [--runs N] [--quick]" >&2; exit 2 ;;
-    esac
-    shift
-done
-[ -n "${PGCOPY_BIN:-}" ] || { need_packages; build release; }
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-conf="shared_buffers = 512MB
-max_wal_size = 4GB
-checkpoint_timeout = 1h
-autovacuum = off"
-pgc_init source 0 '' "$conf" && pgc_init target 0 '' "$conf" || exit 1
-bin=$(pgc_bin source)
-PATH=$bin:$PATH
+. "$(dirname "$0")/bench.sh"
+part=1
+bench_options datacopy 5 "$@"
+[ -z "$quick" ] || part=20
+bench_servers PGCOPY_BIN 'max_wal_size = 4GB'
 n=$((500000 / part))
 
 cat >"$work/tables.sql" <<'SQL'

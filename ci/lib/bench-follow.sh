@@ -10,28 +10,11 @@
 # Prints a Markdown table; writes bench-results/DATE-follow.md.
 
 set -uo pipefail
-. "$(dirname "$0")/setup.sh"
-. "$ROOT/ci/lib/pgcluster.sh"
-runs=3 count=15000
-while [ $# -gt 0 ]; do
-    case "$1" in
-        --runs) runs=${2:?}; shift ;;
-        --quick) runs=1 count=1000 ;;
-        *) echo "usage: ci/bench --only follow [--runs N] [--quick]" >&2; exit 2 ;;
-    esac
-    shift
-done
-[ -n "${PGCOPYDB_BIN:-}" ] || { need_packages; build release; }
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-conf="shared_buffers = 512MB
-max_wal_size = 4GB
-checkpoint_timeout = 1h
-autovacuum = off
-wal_retrieve_retry_interval = 100ms"
-pgc_init source 0 '' "$conf" && pgc_init target 0 '' "$conf" || exit 1
-bin=$(pgc_bin source)
-PATH=$bin:$PATH
+. "$(dirname "$0")/bench.sh"
+count=15000
+bench_options follow 3 "$@"
+[ -z "$quick" ] || count=1000
+bench_servers PGCOPYDB_BIN 'max_wal_size = 4GB' 'wal_retrieve_retry_interval = 100ms'
 source=$(pgc_uri source db) ours=$(pgc_uri target ours)
 
 pgc_psql source postgres -qc 'create database db' || exit 1
