@@ -275,13 +275,19 @@ fn a_table_that_may_not_be_read_is_named() {
 fn a_schema_of_the_user_that_is_named_like_ours_is_refused_as_it_is_not_copied() {
     let pair = Pair::with(
         "create table t (id integer); create schema pgcopydb;
-         create table pgcopydb.table_size (oid oid)",
+         create table pgcopydb.table_size (oid oid, bytes bigint)",
     );
     pair.clone(&WorkDir::new(), &["--dry-run"]).exits(0);
-    pair.in_source("create table pgcopydb.precious (id integer)");
-    pair.clone(&WorkDir::new(), &[])
-        .exits(6)
-        .says(&["pgcopydb.precious", "HINT", "rename"]);
+    // With a name of ours, too, which ours would be made and dropped for.
+    pair.in_source(
+        "create table pgcopydb.precious (id integer); create table pgcopydb.progress (work text);
+         create table pgcopydb.sentinel (id integer)",
+    );
+    pair.clone(&WorkDir::new(), &[]).exits(6).says(&[
+        "pgcopydb.precious, pgcopydb.progress, pgcopydb.sentinel",
+        "HINT",
+        "rename",
+    ]);
     assert_eq!(pair.in_target("select to_regclass('t') is null"), "t");
 }
 
