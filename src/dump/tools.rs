@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Newest major version of client tools that is tried when only the source is known.
 const MAJOR_MAX: u32 = 30;
+/// Major version that made the right MAINTAIN, which "all rights" of an older archive contain.
+const MAINTAIN_SINCE: u32 = 17;
 /// Longest wait for a tool to print its version.
 const VERSION_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -158,10 +160,18 @@ impl Installed {
                 None => log::warn!("PG_CONFIG names no usable tools, looking elsewhere"),
             }
         }
-        needs
+        let tools = needs
             .pick(&self.found)
-            .cloned()
-            .ok_or_else(|| needs.refusal(&self.found))
+            .ok_or_else(|| needs.refusal(&self.found))?;
+        if tools.version.major() < MAINTAIN_SINCE && target.major() >= MAINTAIN_SINCE {
+            log::warn!(
+                "pg_dump is of version {}, the target of {}: who has all rights of a table on the source gets MAINTAIN, \
+                 too; pg_dump {MAINTAIN_SINCE} or later, if installed, writes the rights one by one",
+                tools.version.major(),
+                target.major()
+            );
+        }
+        Ok(tools.clone())
     }
 
     /// Those for a source whose target is not known yet: as old as can be, as an archive is read by the
