@@ -121,6 +121,30 @@ fn setup_is_repeated_with_resume_only_and_cleanup_always() {
 }
 
 #[test]
+fn a_slot_that_somebody_makes_under_our_name_after_a_crash_is_not_taken_for_ours() {
+    let follow = Follow::bare("pgoutput", TABLE).unwrap();
+    let sql = |text: &str| follow.pair.in_source(&text.replace("SLOT", &follow.slot));
+    // The slot is there, its file cannot be written; then it goes, and somebody else makes one.
+    let obstacle = follow.cdc().join("slot.tmp");
+    std::fs::create_dir_all(&obstacle).unwrap();
+    follow.setup(&[]).exits(3);
+    std::fs::remove_dir(&obstacle).unwrap();
+    sql("select pg_drop_replication_slot('SLOT')");
+    sql("insert into t values (1, 'theirs')");
+    sql("select pg_create_logical_replication_slot('SLOT', 'pgoutput')");
+    let theirs = follow.confirmed();
+    follow.setup(&["--resume"]).exits(6).says(&[
+        "already exists",
+        &format!("confirmed up to {theirs}"),
+        &format!("pgcopydb stream cleanup --slot-name {}", follow.slot),
+    ]);
+    assert_eq!(follow.confirmed(), theirs);
+    sql("select pg_drop_replication_slot('SLOT')");
+    follow.setup(&["--resume"]).exits(0);
+    follow.cleanup(&[]).exits(0);
+}
+
+#[test]
 fn a_slot_that_is_made_and_not_on_record_and_one_that_is_still_being_made_are_ours_the_next_time() {
     let follow = Follow::bare("pgoutput", TABLE).unwrap();
     let slots = format!(

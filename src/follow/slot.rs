@@ -21,7 +21,7 @@ use crate::pg::quote::ident;
 use crate::pg::{Canceller, Link, PgSession, Token};
 use crate::units::PgVersion;
 use crate::wire::{Session, stop_requested};
-use half_made::{INTENT, note_maker, remove_half_made};
+use half_made::{INTENT, note_intent, note_made, note_maker, remove_half_made};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -109,6 +109,7 @@ pub fn make(means: &Means<'_>, ledger: &mut Ledger, settings: &SlotSettings) -> 
                 return Err(error);
             }
         };
+        note_made(ledger, &settings.slot, created.lsn)?;
         let now = selection::in_snapshot(means, &created.snapshot, &facts, rules)?;
         if plugin == Plugin::Pgoutput && settings.publication.is_none() && now.0 != tables {
             log::warn!(
@@ -432,12 +433,7 @@ fn prepare_publications(
         &[],
     )?;
     let at: Option<String> = row.get(0);
-    let intent = format!(
-        "{} {}",
-        settings.slot,
-        at.unwrap_or_else(|| "0/0".to_owned())
-    );
-    CdcSetup::put(ledger, &[(INTENT, &intent)])?;
+    note_intent(ledger, &settings.slot, at.as_deref().unwrap_or("0/0"))?;
     if plugin != Plugin::Pgoutput {
         return Ok(Vec::new());
     }

@@ -19,8 +19,32 @@ use std::time::{Duration, Instant};
 pub(super) const INTENT: &str = "slot_intent";
 /// The fact in the ledger that tells which server process makes the slot: its number and when it began.
 const MAKING: &str = "slot_maker";
+/// The fact in the ledger that tells a slot which was made and has no file yet: its name and its position, which
+/// nobody moves, as nobody knows of it. Empty while one is about to be made.
+const MADE: &str = "slot_made";
 /// How long a server process that makes a slot for nobody may take to end.
 const MAKER_ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Writes down that a slot of this name is about to be made, behind that position.
+pub(super) fn note_intent(ledger: &mut Ledger, slot: &str, at: &str) -> Result<()> {
+    CdcSetup::put(ledger, &[(INTENT, &format!("{slot} {at}")), (MADE, "")])
+}
+
+/// Writes down that it is made.
+pub(super) fn note_made(ledger: &mut Ledger, slot: &str, lsn: Lsn) -> Result<()> {
+    CdcSetup::put(ledger, &[(MADE, &format!("{slot} {lsn}"))])
+}
+
+/// Whether a slot at this position can be the one that the ledger speaks of, whose intent was noted at `at`.
+fn can_be_ours(ledger: &Ledger, (slot, at): (&str, Lsn), found: Lsn) -> Result<bool> {
+    let made = CdcSetup::get(ledger.connection(), MADE)?.unwrap_or_default();
+    let made = made.split_once(' ').filter(|(name, _)| *name == slot);
+    Ok(match made.and_then(|(_, lsn)| lsn.parse::<Lsn>().ok()) {
+        Some(made) => found == made,
+        // Killed while the server was making it.
+        None => found >= at,
+    })
+}
 
 /// Writes down which server process is about to make the slot.
 pub(super) fn note_maker(beside: &mut PgSession, ledger: &mut Ledger, pid: i32) -> Result<()> {
@@ -77,7 +101,7 @@ pub(super) fn remove_half_made(
         && found.active_pid.is_none()
         && found.plugin == plugin.name()
         && found.database == facts.database
-        && found.confirmed >= at
+        && can_be_ours(ledger, (slot, at), found.confirmed)?
     {
         log::info!("Dropping replication slot \"{slot}\" of a setup that did not come to its end");
         drop_slot(beside, slot)?;
