@@ -209,6 +209,20 @@ fn a_configuration_file_gives_what_nobody_else_did() {
         "{}",
         shown.stdout
     );
+    let wrong = work.file(
+        "wrong.toml",
+        "# ours\ntable-jobs = 8\nsource = \"postgres://host:port/db\"",
+    );
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&wrong, private).unwrap();
+    let check = ["config", "check", "--config", &wrong];
+    run(&check)
+        .exits(1)
+        .says(&[&wrong, "line 3: option \"source\"", "port"]);
+    start_with(&["config", "check"], &[("PGCOPYDB_TARGET_PGURI", "host")])
+        .wait()
+        .exits(1)
+        .says(&["variable PGCOPYDB_TARGET_PGURI"]);
     let wrong = work.file("wrong.toml", "tabel-jobs = 8");
     run(&["ping", "--config", &wrong])
         .exits(1)

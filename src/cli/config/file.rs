@@ -9,6 +9,7 @@ use super::is_switch;
 use crate::error::{Error, Result};
 use crate::workdir::Layout;
 use clap::{Arg, ArgMatches};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -33,6 +34,8 @@ pub(in crate::cli) struct Entry {
     pub(in crate::cli) key: String,
     /// Its value.
     pub(in crate::cli) value: Value,
+    /// Where it stands, from 1.
+    pub(in crate::cli) line: usize,
 }
 
 /// A value of TOML, as far as options have such.
@@ -161,6 +164,24 @@ impl ConfigFile {
     }
 }
 
+/// The line of a position in a text.
+fn line_at(text: &str, at: usize) -> usize {
+    text.get(..at).unwrap_or("").matches('\n').count() + 1
+}
+
+/// The line of each key of a text that is TOML.
+fn lines_of_keys(text: &str) -> BTreeMap<String, usize> {
+    let table = toml::de::DeTable::parse(text).map(toml::Spanned::into_inner);
+    table
+        .unwrap_or_default()
+        .keys()
+        .map(|key| {
+            let line = line_at(text, key.span().start);
+            (key.get_ref().to_string(), line)
+        })
+        .collect()
+}
+
 /// Opens a file; its owner comes along. `None`: there is none.
 fn open(path: &Path) -> Result<Option<(File, u32)>> {
     let opened = File::open(path).and_then(|file| {
@@ -185,9 +206,10 @@ pub(super) fn parse(text: &str) -> std::result::Result<Vec<Entry>, String> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         // The message alone: the parser's own text shows the line, which may hold a password.
         let at = error.span().map_or(0, |span| span.start);
-        let line = text.get(..at).unwrap_or("").matches('\n').count() + 1;
+        let line = line_at(text, at);
         format!("line {line}: {}", error.message().replace('\n', ", "))
     })?;
+    let lines = lines_of_keys(text);
     let mut entries = Vec::new();
     for (key, value) in table {
         let value = match value {
@@ -200,7 +222,8 @@ pub(super) fn parse(text: &str) -> std::result::Result<Vec<Entry>, String> {
                 ));
             }
         };
-        entries.push(Entry { key, value });
+        let line = lines.get(&key).copied().unwrap_or(1);
+        entries.push(Entry { key, value, line });
     }
     Ok(entries)
 }

@@ -11,7 +11,8 @@ pub(super) use variables::{VARIABLES, ValueKind, check_all};
 
 use super::args;
 use super::environment::Environment;
-use crate::error::{Error, Result};
+use crate::conninfo::ConnInfo;
+use crate::error::{Context, Error, Result};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::collections::BTreeSet;
@@ -80,6 +81,7 @@ pub(super) fn complete(arguments: &[OsString], environment: &Environment) -> Res
         return Ok(as_they_are());
     };
     file.check(&tree)?;
+    file.check_connections(environment)?;
     let options = taken(&file, command, &set_elsewhere(command, given, environment));
     let words = options.iter().map(|(_, word)| OsString::from(word));
     // What stands behind "--" is no option any more.
@@ -190,12 +192,35 @@ impl ConfigFile {
             .try_for_each(|entry| self.check_entry(entry, tree))
     }
 
+    /// Parses the connection strings. Errors (`BadArgs`): where one is none; its text is not repeated.
+    pub(super) fn check_connections(&self, environment: &Environment) -> Result<()> {
+        let is_connection = |key: &str| {
+            let mut known = VARIABLES.iter();
+            known.any(|one| one.option == key && one.kind == ValueKind::Connection)
+        };
+        let env = |name: &str| environment.get(name);
+        for entry in self.entries.iter().filter(|e| is_connection(&e.key)) {
+            if let Value::Text(text) = &entry.value {
+                ConnInfo::parse(text, &env).context(|| {
+                    format!(
+                        "configuration file \"{}\": line {}: option \"{}\"",
+                        self.path.display(),
+                        entry.line,
+                        entry.key
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     fn check_entry(&self, entry: &Entry, tree: &Command) -> Result<()> {
         let key = &entry.key;
         let bad = |why: String| {
             Error::bad_args(format!(
-                "configuration file \"{}\": {why}",
-                self.path.display()
+                "configuration file \"{}\": line {}: {why}",
+                self.path.display(),
+                entry.line
             ))
         };
         if NOT_IN_FILE.contains(&key.as_str()) {

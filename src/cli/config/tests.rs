@@ -84,7 +84,7 @@ fn what_contradicts_the_command_line_or_the_environment_is_left_out() {
             &[],
         ),
         (
-            "source = 'x'",
+            "source = 'host=x'",
             "pgcopydb clone --source-file x --config FILE",
             &[],
         ),
@@ -191,4 +191,20 @@ fn a_file_with_a_password_must_be_private() {
         "{why}"
     );
     assert!(read("table-jobs = 2", 0o646).is_err());
+}
+
+#[test]
+fn a_connection_string_that_is_none_is_refused_with_its_line() {
+    let bad = "# ours\nsource-file = 'x'\n\n  \"target\" = 'host=a prot=5432 password=pw'\n";
+    let why = with_file(bad, "pgcopydb config check --config FILE", &[]);
+    assert!(why.unwrap().is_empty(), "that command looks itself");
+    for line in [
+        "pgcopydb clone --config FILE",
+        "pgcopydb ping --config FILE",
+    ] {
+        let why = with_file(bad, line, &[]).unwrap_err();
+        let expected = "configuration file \"FILE\": line 4: option \"target\": ";
+        assert!(why.starts_with(expected), "{why}");
+        assert!(!why.contains("pw"), "{why}");
+    }
 }

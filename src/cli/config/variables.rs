@@ -6,7 +6,8 @@
 use super::super::args::value;
 use super::super::environment::Environment;
 use super::super::resolve::bad_variable;
-use crate::error::Result;
+use crate::conninfo::ConnInfo;
+use crate::error::{Context, Result};
 
 /// What a value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +161,16 @@ const WITHOUT_OPTION: [(&str, bool); 2] = [
 ];
 
 impl Variable {
+    /// Parses the connection string that is set, if it is one. Errors: its text is not repeated.
+    pub(in crate::cli) fn check_connection(&self, environment: &Environment) -> Result<()> {
+        let set = self.read(environment)?;
+        if let Some(text) = set.filter(|_| self.kind == ValueKind::Connection) {
+            let env = |name: &str| environment.get(name);
+            ConnInfo::parse(&text, &env).context(|| format!("variable {}", self.name))?;
+        }
+        Ok(())
+    }
+
     /// The value that is set, if any. Errors: it is none of its kind.
     pub(in crate::cli) fn read(&self, environment: &Environment) -> Result<Option<String>> {
         let Some(text) = environment.get(self.name) else {
