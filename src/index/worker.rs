@@ -106,18 +106,17 @@ fn all(
             units.len()
         )
     })?;
-    let each = u64::try_from(since.elapsed().as_millis()).unwrap_or(0)
-        / u64::try_from(units.len()).unwrap_or(1).max(1);
-    let done: Vec<(&Unit, Done)> = units
-        .iter()
-        .map(|unit| {
-            (
-                unit,
-                Done {
-                    elapsed_ms: each,
-                    ..Done::default()
-                },
-            )
+    // What is left when it is shared out goes to the first ones: nothing is lost from the sum.
+    let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
+    let count = u64::try_from(units.len()).unwrap_or(1).max(1);
+    let done: Vec<(&Unit, Done)> = (0..)
+        .zip(units)
+        .map(|(position, unit)| {
+            let done = Done {
+                elapsed_ms: elapsed_ms / count + u64::from(position < elapsed_ms % count),
+                ..Done::default()
+            };
+            (unit, done)
         })
         .collect();
     worker.finish(Step::Constraint, &done)

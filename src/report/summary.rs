@@ -77,7 +77,8 @@ pub struct Build {
     pub qname: String,
     /// What was run.
     pub sql: String,
-    /// Milliseconds; constraints of one table are built together and stand with the first of them.
+    /// Milliseconds; constraints of one table, and with them the indexes of a small one, are built together and
+    /// stand with the first of them.
     pub elapsed_ms: u64,
 }
 
@@ -248,6 +249,12 @@ fn read_tables(ledger: &Ledger) -> Result<Vec<TableFigures>> {
     )
     .map_err(failed)?;
     let index_names = read_index_names(ledger).map_err(failed)?;
+    let backing = rows(
+        ledger,
+        "select oid, index_oid from s_constraint where index_oid is not null",
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    );
+    let backing: BTreeMap<Oid, Oid> = backing.map_err(failed)?.into_iter().collect();
     let mut units = read_units(ledger).map_err(failed)?;
     for table in &mut tables {
         let units = units.remove(&table.oid).unwrap_or_default();
@@ -255,6 +262,7 @@ fn read_tables(ledger: &Ledger) -> Result<Vec<TableFigures>> {
         for unit in units.iter().filter(|unit| unit.kind != "copy") {
             fill_build(table, unit, &index_names)?;
         }
+        add_backing(table, &backing, &index_names);
     }
     Ok(tables)
 }
@@ -373,11 +381,14 @@ fn fill_build(table: &mut TableFigures, unit: &DoneUnit, names: &IndexNames) -> 
         return Ok(());
     }
     let mut elapsed_ms = unit.duration_ms;
-    for item in items
-        .into_iter()
-        .filter(|item| item.makes == Makes::Constraint)
-    {
-        table.constraints.push(Build {
+    for item in items {
+        let builds = match item.makes {
+            // Of a small table: built with its constraints.
+            Makes::Index => &mut table.indexes,
+            Makes::Constraint => &mut table.constraints,
+            Makes::Nothing => continue,
+        };
+        builds.push(Build {
             oid: item.oid,
             schema: table.schema.clone(),
             name: item.raw_name,
@@ -387,6 +398,29 @@ fn fill_build(table: &mut TableFigures, unit: &DoneUnit, names: &IndexNames) -> 
         });
     }
     Ok(())
+}
+
+/// Adds the indexes that constraints have made themselves, as those of small tables do; their time stands with the
+/// constraint.
+fn add_backing(table: &mut TableFigures, backing: &BTreeMap<Oid, Oid>, names: &IndexNames) {
+    for constraint in &table.constraints {
+        let Some(oid) = backing.get(&constraint.oid).copied() else {
+            continue;
+        };
+        if table.indexes.iter().any(|index| index.oid == oid) {
+            continue;
+        }
+        if let Some((schema, name, qname)) = names.get(&oid).cloned() {
+            table.indexes.push(Build {
+                oid,
+                schema,
+                name,
+                qname,
+                sql: constraint.sql.clone(),
+                elapsed_ms: 0,
+            });
+        }
+    }
 }
 
 #[cfg(test)]
@@ -453,6 +487,37 @@ pub(super) mod tests {
         assert_eq!(orders.constraints[0].elapsed_ms, 22);
         assert_eq!((summary.total_ms(), summary.started_at), (9352, 1000));
         assert_eq!(summary.finished_at, 90_009_352);
+    }
+
+    #[test]
+    fn indexes_that_came_with_the_constraints_of_a_small_table_are_counted() {
+        let ledger = ledger();
+        let small = r#"
+            insert into s_index (oid, table_oid, nspname, relname, qname, amname, is_primary,
+                is_unique, is_valid, bytes, definition) values
+                (16601, 16570, 'shop', 'odd_pkey', 'shop.odd_pkey', 'btree', 1, 1, 1, 9, 'x'),
+                (16602, 16570, 'shop', 'odd_v', 'shop.odd_v', 'btree', 0, 0, 1, 9, 'x');
+            insert into s_constraint (oid, table_oid, index_oid, conname, contype, is_deferrable,
+                is_deferred, definition) values (16611, 16570, 16601, 'odd_pkey', 'p', 0, 0, 'x');
+            insert into unit (kind, state, table_oid, object, duration_ms, sql) values
+                ('constraint', 'done', 16570, 0, 9,
+                 '[{"name":"shop.odd_v","raw_name":"odd_v","makes":"Index","oid":16602,"tablespace":null,"statements":["CREATE INDEX"]},
+                   {"name":"odd_pkey","raw_name":"odd_pkey","makes":"Constraint","oid":16611,"tablespace":null,"statements":["ALTER TABLE"]}]')"#;
+        ledger.connection().execute_batch(small).unwrap();
+        let summary = Summary::read(&ledger, WORKERS).unwrap();
+        let odd = &summary.tables[1];
+        let names: Vec<&str> = odd
+            .indexes
+            .iter()
+            .map(|index| index.name.as_str())
+            .collect();
+        assert_eq!(
+            (names, odd.constraints.len()),
+            (vec!["odd_v", "odd_pkey"], 1)
+        );
+        let times = odd.indexes.iter().chain(&odd.constraints);
+        let time: u64 = times.map(|build| build.elapsed_ms).sum();
+        assert_eq!((odd.build_ms, time), (9, 9));
     }
 
     #[test]
