@@ -167,6 +167,7 @@ fn one(
             along::clean_up(follow)?;
         }
     }
+    prepare::refuse_without_files(settings, &layout)?;
     // A restart of some parts forgets these alone, and leaves the directory.
     let wipes = settings.goal == Goal::Clone && settings.intent == Intent::Restart;
     let intent = if wipes {

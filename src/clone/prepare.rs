@@ -24,6 +24,7 @@ use crate::supervisor::{Leaf, Report};
 use crate::units::Side;
 use crate::workdir::{Intent, Layout};
 use crate::worker;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 /// Mark whose detail is a [`SourceFacts`].
@@ -51,7 +52,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     let settings = adopted(&input.settings, stored.as_ref());
     let goal = settings.goal;
     begun::refuse_used(&ledger, &settings)?;
-    refuse_without_files(&ledger, &settings, &input.layout)?;
+    refuse_unfinished_files(&ledger, &settings, &input.layout)?;
     let Reached {
         mut source,
         mut target,
@@ -226,34 +227,46 @@ fn to_json(known: &SourceFacts) -> Result<String> {
         .map_err(|error| Error::internal(format!("could not write facts: {error}")))
 }
 
-/// Refuses a restore without what it restores.
-fn refuse_without_files(ledger: &Ledger, settings: &CloneSettings, layout: &Layout) -> Result<()> {
-    let goal = settings.goal;
-    if !goal.is_restore() {
+/// What a restore restores: the file, and the command that makes it.
+fn file_to_restore(goal: Goal, layout: &Layout) -> (PathBuf, &'static str) {
+    let dir = SchemaDir::new(layout.schema());
+    if goal == Goal::RestoreRoles {
+        (dir.roles(), "pgcopydb dump roles")
+    } else {
+        (dir.archive(), "pgcopydb dump schema")
+    }
+}
+
+fn no_file((path, command): (PathBuf, &str), why: &str) -> Error {
+    Error::bad_state(format!("file \"{}\" {why}", path.display())).hint(format!(
+        "Run \"{command}\" with the same --dir first, or give its directory with --dir."
+    ))
+}
+
+/// Refuses a restore without what it restores, before a work directory is made for it.
+pub(super) fn refuse_without_files(settings: &CloneSettings, layout: &Layout) -> Result<()> {
+    let file = file_to_restore(settings.goal, layout);
+    if !settings.goal.is_restore() || file.0.exists() {
         return Ok(());
     }
-    let dir = SchemaDir::new(layout.schema());
-    let (path, mark, command) = if goal == Goal::RestoreRoles {
-        (dir.roles(), None, "pgcopydb dump roles")
-    } else {
-        (dir.archive(), Some("dumped"), "pgcopydb dump schema")
-    };
-    let missing = |why: &str| {
-        Err(
-            Error::bad_state(format!("file \"{}\" {why}", path.display())).hint(format!(
-                "Run \"{command}\" with the same --dir first, or give its directory with --dir."
-            )),
-        )
-    };
-    if !path.exists() {
-        return missing("does not exist");
+    Err(no_file(file, "does not exist"))
+}
+
+/// Refuses a restore of what was not dumped to the end.
+fn refuse_unfinished_files(
+    ledger: &Ledger,
+    settings: &CloneSettings,
+    layout: &Layout,
+) -> Result<()> {
+    let goal = settings.goal;
+    let is_dumped = !goal.is_restore()
+        || goal == Goal::RestoreRoles
+        || Run::marked(ledger.connection(), "dumped")?.is_some();
+    if is_dumped {
+        return Ok(());
     }
-    match mark {
-        Some(mark) if Run::marked(ledger.connection(), mark)?.is_none() => {
-            missing("was not finished, or not made by pgcopydb")
-        }
-        _ => Ok(()),
-    }
+    let file = file_to_restore(goal, layout);
+    Err(no_file(file, "was not finished, or not made by pgcopydb"))
 }
 
 /// What was found out about the sides that are connected.
