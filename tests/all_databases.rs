@@ -263,9 +263,16 @@ fn what_fails_in_one_database_is_named_and_the_others_arrive() {
     let (pair, work) = (clusters(), WorkDir::new());
     pair.to.sql("postgres", "create database plain");
     pair.to.sql("plain", "create table t (i integer)");
-    clone(&pair, &work, &[])
-        .exits(7)
-        .says(&["database \"plain\"", "\"t\""]);
+    let out = clone(&pair, &work, &[]).exits(7).says(&[
+        "database \"plain\": the target is not empty",
+        "\"t\"",
+        "nothing was changed in database \"plain\".",
+        "1 of 5 databases did not end well, the others are complete",
+        "On the target nothing was changed in: \"plain\".",
+    ]);
+    for once in ["the target is not empty", "may not survive a reboot"] {
+        assert_eq!(out.stderr.matches(once).count(), 1, "{}", out.stderr);
+    }
     let uris = uris(&pair);
     for name in [ODD, "objects", &pair.db] {
         let [source, target] = [0, 1].map(|side| uri_of(&uris[side], name));

@@ -88,6 +88,8 @@ struct Part {
     /// Loads that arrived since its data stage began.
     loads_of_data: u32,
     has_copies: bool,
+    /// Something began that changes the target.
+    is_touched: bool,
     /// Classes whose last worker found nothing to do, until the next load.
     idle: [bool; CLASSES.len()],
 }
@@ -157,6 +159,8 @@ pub(super) struct Pool {
     skipped: usize,
     parts: Vec<Part>,
     deaths: u32,
+    /// Databases that are not cloned, and whether the target's were touched.
+    failed: Vec<(String, bool)>,
     first: Option<Error>,
     is_ending: bool,
 }
@@ -171,6 +175,7 @@ impl Pool {
             skipped,
             parts: Vec::new(),
             deaths: 0,
+            failed: Vec::new(),
             first: None,
             is_ending: false,
         }
@@ -188,6 +193,7 @@ impl Pool {
             load: None,
             loads_of_data: 0,
             has_copies: false,
+            is_touched: false,
             idle: [false; CLASSES.len()],
         });
     }
@@ -286,7 +292,9 @@ impl Pool {
     }
 
     fn spawn(&mut self, part: usize, wanted: Wanted) -> Order {
-        self.parts[part].live.push((wanted.role, wanted.number));
+        let one = &mut self.parts[part];
+        one.live.push((wanted.role, wanted.number));
+        one.is_touched |= !is_before_changes(wanted.role);
         Order::Spawn {
             role: wanted.role,
             number: number_of(part, wanted.number),
@@ -360,7 +368,7 @@ impl Pool {
         }
         one.state = State::Over;
         let failure = one.machine.failure().cloned();
-        let failure = failure.map(|error| error.context(one.title()));
+        let failure = failure.map(|error| of_one(error, one));
         let mut orders = vec![Order::Settle {
             part: u32::try_from(part).unwrap_or(u32::MAX),
             good: failure.is_none(),
@@ -371,6 +379,8 @@ impl Pool {
             if !matches!(error.kind(), Kind::Stopped(_)) {
                 orders.extend(error.lines().into_iter().map(Order::Alarm));
             }
+            let one = &self.parts[part];
+            self.failed.push((one.name.clone(), one.is_touched));
             self.first.get_or_insert(error);
             if ends_all {
                 self.is_ending = true;
@@ -378,10 +388,47 @@ impl Pool {
             }
         }
         if self.parts.iter().all(|part| part.state == State::Over) {
+            if !self.is_ending {
+                self.first = self.first.take().map(|error| self.sum_up(&error));
+            }
             self.is_ending = true;
             orders.extend([Role::Lookout, Role::Progress].map(Order::Dismiss));
         }
         orders
+    }
+
+    /// The error of the whole, once all databases have come to their ends: each one's own has been printed.
+    fn sum_up(&self, first: &Error) -> Error {
+        let those = |is_touched: bool| -> String {
+            let names = self.failed.iter().filter(|(_, is)| *is == is_touched);
+            let names: Vec<String> = names.map(|(name, _)| format!("\"{name}\"")).collect();
+            names.join(", ")
+        };
+        let all = self.parts.len() + self.skipped;
+        let count = self.failed.len();
+        let others = if count < all {
+            ", the others are complete"
+        } else {
+            ""
+        };
+        let mut detail = Vec::new();
+        for (is_touched, what) in [
+            (false, "On the target nothing was changed in"),
+            (true, "The target was changed, and is to be looked at, in"),
+        ] {
+            let names = those(is_touched);
+            if !names.is_empty() {
+                detail.push(format!("{what}: {names}."));
+            }
+        }
+        Error::new(
+            first.kind(),
+            format!("{count} of {all} databases did not end well{others}"),
+        )
+        .detail(detail.join("\n"))
+        .hint(
+            "Mend what the errors above say of each, then repeat the command with --resume --not-consistent: what is              complete stays.",
+        )
     }
 
     fn of_part(&mut self, part: usize, event: Event) -> Vec<Order> {
@@ -492,6 +539,29 @@ impl Part {
 /// Workers and whatever else follows pre-data.
 fn is_of_data(role: Role) -> bool {
     class_of(role).is_some() || matches!(role, Role::Sequence | Role::Extension | Role::Finish)
+}
+
+/// What begins before the target is changed.
+fn is_before_changes(role: Role) -> bool {
+    matches!(
+        role,
+        Role::Prepare | Role::Snapshot | Role::Fetch | Role::Dump
+    )
+}
+
+/// An error of one database, whose words about what was not changed hold for this one alone.
+fn of_one(error: Error, one: &Part) -> Error {
+    let said = error.hint_text().map(|hint| {
+        hint.replace(
+            "nothing was changed",
+            &format!("nothing was changed in database \"{}\"", one.name),
+        )
+    });
+    let error = match said {
+        Some(hint) => error.hint(hint),
+        None => error,
+    };
+    error.context(one.title())
 }
 
 fn ends_all(error: &Error) -> bool {

@@ -263,9 +263,18 @@ fn wipe(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// A warning when a reboot would take the directory away, as `--resume` depends on it.
+/// A warning when a reboot would take the directory away, as `--resume` depends on it. One warning is enough for the
+/// directory of all databases and those in it.
 fn lost_at_reboot(layout: &Layout) -> Option<String> {
     let top = std::path::absolute(layout.top()).ok()?;
+    let around = top.parent().and_then(Path::parent);
+    let is_inside = around.is_some_and(|around| {
+        let around = Layout::new(around.to_path_buf());
+        around.marker().exists() && top.parent().is_some_and(|folder| folder.ends_with("db"))
+    });
+    if is_inside {
+        return None;
+    }
     (top.starts_with("/tmp") || top.starts_with("/dev/shm") || top.starts_with("/run")).then(|| {
         format!(
             "Work directory \"{}\" may not survive a reboot, and --resume needs it: \

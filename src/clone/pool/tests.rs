@@ -204,8 +204,15 @@ fn what_fails_in_one_database_ends_this_one_alone() {
         part: 1,
         good: false
     }));
-    let first = pool.failure().unwrap().lines().join("; ");
-    assert!(first.contains("database \"a\"") && first.contains("not empty"));
+    let whole = pool.failure().unwrap();
+    let lines = whole.lines();
+    assert_eq!(whole.kind(), Kind::Target);
+    assert_eq!(lines[0], "2 of 2 databases did not end well");
+    assert_eq!(
+        lines[1],
+        "DETAIL: On the target nothing was changed in: \"a\"."
+    );
+    assert!(lines[2].ends_with("in: \"b\"."), "{lines:?}");
 }
 
 #[test]
