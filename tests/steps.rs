@@ -366,22 +366,6 @@ fn copy_data_does_all_between_pre_data_and_post_data() {
 }
 
 #[test]
-fn a_restore_of_what_is_not_there_makes_no_directory() {
-    let (pair, work) = (Pair::with(SOURCE), WorkDir::new());
-    for command in [
-        "restore schema",
-        "restore pre-data",
-        "restore post-data",
-        "restore roles",
-    ] {
-        pair.does(&work, command, &[])
-            .exits(3)
-            .says(&["does not exist", "--dir"]);
-        assert!(!work.path().exists(), "{command}");
-    }
-}
-
-#[test]
 fn copy_schema_leaves_the_tables_empty_and_complete() {
     let (pair, work) = (Pair::with(SOURCE), WorkDir::new());
     pair.does(&work, "copy schema", &["--restore-jobs", "2"])

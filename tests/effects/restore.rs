@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::support::servers::lonely_pair;
-use crate::support::{Output, Pair, WorkDir};
+use crate::support::{Output, Pair, WorkDir, pair, run};
 
 /// Something for each option.
 const SOURCE: &str = "
@@ -279,4 +279,16 @@ fn requirements_come_through_a_pipe_and_an_extension_that_the_source_lacks_is_na
     pair.clone(&WorkDir::new(), &["--requirements", "/nowhere/at/all"])
         .exits(1)
         .says(&["does not exist"]);
+}
+
+#[test]
+fn a_restore_of_what_was_never_dumped_makes_no_directory() {
+    let (pair, work) = (pair(), WorkDir::new());
+    let (target, dir) = (pair.target(), work.dir());
+    for command in ["schema", "pre-data", "post-data", "roles"] {
+        run(&["restore", command, "--target", &target, "--dir", &dir])
+            .exits(3)
+            .says(&["does not exist", "--dir"]);
+        assert!(!work.path().exists(), "{command}");
+    }
 }
