@@ -9,6 +9,8 @@
 //! A leaf is known to the supervisor by role and number: `part * STRIDE + number`, where part 0 is what
 //! belongs to no database.
 
+mod ending;
+
 use super::stages::Stages;
 use crate::error::{Error, Kind};
 use crate::supervisor::{ClassLoad, End, Event, Machine, Order, Report, Role};
@@ -294,7 +296,7 @@ impl Pool {
     fn spawn(&mut self, part: usize, wanted: Wanted) -> Order {
         let one = &mut self.parts[part];
         one.live.push((wanted.role, wanted.number));
-        one.is_touched |= !is_before_changes(wanted.role);
+        one.is_touched |= !ending::is_before_changes(wanted.role);
         Order::Spawn {
             role: wanted.role,
             number: number_of(part, wanted.number),
@@ -368,7 +370,7 @@ impl Pool {
         }
         one.state = State::Over;
         let failure = one.machine.failure().cloned();
-        let failure = failure.map(|error| of_one(error, one));
+        let failure = failure.map(|error| ending::of_one(error, one));
         let mut orders = vec![Order::Settle {
             part: u32::try_from(part).unwrap_or(u32::MAX),
             good: failure.is_none(),
@@ -395,40 +397,6 @@ impl Pool {
             orders.extend([Role::Lookout, Role::Progress].map(Order::Dismiss));
         }
         orders
-    }
-
-    /// The error of the whole, once all databases have come to their ends: each one's own has been printed.
-    fn sum_up(&self, first: &Error) -> Error {
-        let those = |is_touched: bool| -> String {
-            let names = self.failed.iter().filter(|(_, is)| *is == is_touched);
-            let names: Vec<String> = names.map(|(name, _)| format!("\"{name}\"")).collect();
-            names.join(", ")
-        };
-        let all = self.parts.len() + self.skipped;
-        let count = self.failed.len();
-        let others = if count < all {
-            ", the others are complete"
-        } else {
-            ""
-        };
-        let mut detail = Vec::new();
-        for (is_touched, what) in [
-            (false, "On the target nothing was changed in"),
-            (true, "The target was changed, and is to be looked at, in"),
-        ] {
-            let names = those(is_touched);
-            if !names.is_empty() {
-                detail.push(format!("{what}: {names}."));
-            }
-        }
-        Error::new(
-            first.kind(),
-            format!("{count} of {all} databases did not end well{others}"),
-        )
-        .detail(detail.join("\n"))
-        .hint(
-            "Mend what the errors above say of each, then repeat the command with --resume --not-consistent: what is              complete stays.",
-        )
     }
 
     fn of_part(&mut self, part: usize, event: Event) -> Vec<Order> {
@@ -539,29 +507,6 @@ impl Part {
 /// Workers and whatever else follows pre-data.
 fn is_of_data(role: Role) -> bool {
     class_of(role).is_some() || matches!(role, Role::Sequence | Role::Extension | Role::Finish)
-}
-
-/// What begins before the target is changed.
-fn is_before_changes(role: Role) -> bool {
-    matches!(
-        role,
-        Role::Prepare | Role::Snapshot | Role::Fetch | Role::Dump
-    )
-}
-
-/// An error of one database, whose words about what was not changed hold for this one alone.
-fn of_one(error: Error, one: &Part) -> Error {
-    let said = error.hint_text().map(|hint| {
-        hint.replace(
-            "nothing was changed",
-            &format!("nothing was changed in database \"{}\"", one.name),
-        )
-    });
-    let error = match said {
-        Some(hint) => error.hint(hint),
-        None => error,
-    };
-    error.context(one.title())
 }
 
 fn ends_all(error: &Error) -> bool {
