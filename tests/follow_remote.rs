@@ -265,7 +265,7 @@ fn half_open_clients_garbage_and_a_flood_of_connections_disturb_nothing() {
     }
     let count = flood.join().unwrap();
     println!("{count} connections that were none, {asked} requests answered among them");
-    assert!(count > 500 && asked > 3, "{count} {asked}");
+    assert!(count > 200 && asked > 3, "{count} {asked}");
     assert_eq!(silent.read(&mut [0; 16]).unwrap_or(0), 0);
     arrives(&follow, &run, "select count(*) from t", &asked.to_string());
     assert_eq!(pids(), before, "{}", run.said());

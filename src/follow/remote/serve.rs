@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Clients at a time.
 const VISITORS_MAX: usize = 32;
-/// New ones at a time, after which others have their turn.
-const ACCEPT_MAX: usize = 16;
+/// New ones at a time, after which each has its turn: no more than there is room for, or some would go unheard.
+const ACCEPT_MAX: usize = VISITORS_MAX;
 /// The pause after as many, so that a flood costs little of the processor.
 const FLOOD_NAP: Duration = Duration::from_millis(5);
 /// How long a client has to send its request.
