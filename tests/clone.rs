@@ -279,6 +279,23 @@ fn names_mean_the_same_though_the_path_of_the_database_has_others_first() {
     assert_equal(&pair.source(), &pair.target());
 }
 
+#[test]
+fn a_backslash_in_an_index_is_one_though_the_source_quotes_with_it() {
+    let pair = Pair::with(
+        r"
+        create table t (id integer primary key, v text, check (v <> 'a\b'), exclude (v with =) where (v ~ '^\d\\'));
+        insert into t values (1, 'a'), (2, 'b'); create index on t (id) where v ~ '^\d+$';
+        create index on t ((v || '\')); create table u (id integer default length('\') references t)",
+    );
+    let strings = "set standard_conforming_strings = off";
+    pair.in_source(&format!("alter database {} {strings}", pair.db));
+    pair.clone(&WorkDir::new(), &[]).exits(0);
+    let conforming = "set standard_conforming_strings = on; select string_agg(d, ' ' order by d)
+        from (select indexdef from pg_indexes where schemaname = 'public'
+              union all select pg_get_constraintdef(oid) from pg_constraint where conrelid > 0) s (d)";
+    assert_eq!(pair.in_source(conforming), pair.in_target(conforming));
+}
+
 /// A function that is not as immutable as it says, over which many index a moment by its day.
 #[test]
 fn an_index_is_built_with_the_settings_it_is_looked_up_with() {

@@ -285,6 +285,25 @@ pub fn split_statements(sql: &str) -> Result<Vec<String>> {
     Ok(statements)
 }
 
+/// The statement, written for `standard_conforming_strings = off`, so that it means the same whatever that
+/// setting is: plain strings in which a backslash quotes become `E''` strings.
+pub fn with_escape_strings(sql: &str) -> Result<String> {
+    let mut lexer = Lexer::new(sql.as_bytes());
+    lexer.backslash_quotes = true;
+    let mut written = String::with_capacity(sql.len() + 8);
+    while let Some(token) = lexer.next_token()? {
+        let piece = sql.get(token.start..token.end).unwrap_or_default();
+        if token.kind == TokenKind::Text && piece.starts_with('\'') && piece.contains('\\') {
+            if written.as_bytes().last().is_some_and(|c| is_word_part(*c)) {
+                written.push(' ');
+            }
+            written.push('E');
+        }
+        written.push_str(piece);
+    }
+    Ok(written)
+}
+
 /// The tokens of a statement that mean something: no spaces, no comments.
 pub fn meaningful_tokens(sql: &str) -> Result<Vec<Token>> {
     let mut lexer = Lexer::new(sql.as_bytes());
@@ -300,6 +319,17 @@ pub fn meaningful_tokens(sql: &str) -> Result<Vec<Token>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_in_which_a_backslash_quotes_say_so() {
+        let said = with_escape_strings(
+            r#"CREATE INDEX "i\" ON t ((v || 'a\'''b'), date'\1', E'\\', 'plain', $$\ '$$);"#,
+        );
+        assert_eq!(
+            said.unwrap(),
+            r#"CREATE INDEX "i\" ON t ((v || E'a\'''b'), date E'\1', E'\\', 'plain', $$\ '$$);"#
+        );
+    }
 
     const AWKWARD: &str = r#"
 -- a; comment

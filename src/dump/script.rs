@@ -13,7 +13,9 @@
 //! that needs them and hold for all that follow. It must not trust a header inside a statement.
 
 use crate::dump::archive_list::Entry;
-use crate::dump::lexer::{Piece, Token, TokenKind, for_each_piece, meaningful_tokens};
+use crate::dump::lexer::{
+    Piece, Token, TokenKind, for_each_piece, meaningful_tokens, with_escape_strings,
+};
 use crate::error::{Error, Kind, Result};
 use crate::units::Oid;
 
@@ -56,6 +58,7 @@ pub fn split(script: &[u8], expected: &[&Entry]) -> Result<Script> {
         readable: true,
         tablespace: None,
         access_method: None,
+        backslash_quotes: false,
     };
     for_each_piece(script, |piece| match piece {
         Piece::Comment(comment) => splitter.take_comment(comment),
@@ -75,6 +78,8 @@ struct Splitter<'a> {
     readable: bool,
     tablespace: Option<String>,
     access_method: Option<String>,
+    /// The source has `standard_conforming_strings = off`, and the script is written for that.
+    backslash_quotes: bool,
 }
 
 impl Splitter<'_> {
@@ -127,10 +132,18 @@ impl Splitter<'_> {
             self.tablespace = some_value(value);
         } else if let Some(value) = setting(text, "default_table_access_method") {
             self.access_method = some_value(value);
+        } else if let Some(value) = setting(text, "standard_conforming_strings") {
+            self.backslash_quotes = value == "off";
         } else if self.in_entry
             && let Some(entry) = self.script.entries.last_mut()
         {
-            entry.statements.push(text.to_owned());
+            if !self.backslash_quotes {
+                entry.statements.push(text.to_owned());
+            } else if let Ok(text) = with_escape_strings(text) {
+                entry.statements.push(text);
+            } else {
+                self.readable = false;
+            }
         }
     }
 
