@@ -213,8 +213,6 @@ fn a_configuration_file_gives_what_nobody_else_did() {
         "wrong.toml",
         "# ours\ntable-jobs = 8\nsource = \"postgres://host:port/db\"",
     );
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&wrong, private).unwrap();
     let check = ["config", "check", "--config", &wrong];
     run(&check)
         .exits(1)

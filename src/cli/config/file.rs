@@ -104,7 +104,7 @@ impl ConfigFile {
                 ))
                 .hint("Check the value of --config or PGCOPYDB_CONFIG.")
             })?;
-            return Self::read(&path, file).map(Some);
+            return Self::read(&path, file, environment).map(Some);
         }
         let dir = dir.unwrap_or_else(|| default_dir(environment));
         let path = Layout::new(dir).config();
@@ -119,10 +119,10 @@ impl ConfigFile {
             ))
             .hint("Give another work directory with --dir, or name the file with --config."));
         }
-        Self::read(&path, file).map(Some)
+        Self::read(&path, file, environment).map(Some)
     }
 
-    fn read(path: &Path, mut file: File) -> Result<Self> {
+    fn read(path: &Path, mut file: File, environment: &Environment) -> Result<Self> {
         let shown = path.display();
         let unreadable = |error: std::io::Error| {
             Error::bad_args(format!(
@@ -146,7 +146,13 @@ impl ConfigFile {
             Error::bad_args(format!("configuration file \"{shown}\": {why}"))
                 .hint("Each line is an option and its value, such as table-jobs = 8.")
         })?;
-        let holds_password = entries.iter().any(|entry| match &entry.value {
+        let read = Self {
+            path: path.to_path_buf(),
+            entries,
+        };
+        // Of a string that cannot be read nobody knows what in it is a password.
+        read.check_connections(environment)?;
+        let holds_password = read.entries.iter().any(|entry| match &entry.value {
             Value::Text(text) => crate::conninfo::redact(text) != *text,
             _ => false,
         });
@@ -157,10 +163,7 @@ impl ConfigFile {
             .detail(format!("Its mode is {:04o}.", mode & 0o7777))
             .hint(format!("Use: chmod 600 {shown}")));
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            entries,
-        })
+        Ok(read)
     }
 }
 

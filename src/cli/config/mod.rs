@@ -81,7 +81,6 @@ pub(super) fn complete(arguments: &[OsString], environment: &Environment) -> Res
         return Ok(as_they_are());
     };
     file.check(&tree)?;
-    file.check_connections(environment)?;
     let options = taken(&file, command, &set_elsewhere(command, given, environment));
     let words = options.iter().map(|(_, word)| OsString::from(word));
     // What stands behind "--" is no option any more.

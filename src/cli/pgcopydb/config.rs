@@ -54,7 +54,6 @@ fn look(call: &Call<'_>) -> Result<(Option<ConfigFile>, Vec<Setting>)> {
     tree.build();
     if let Some(file) = &file {
         file.check(&tree)?;
-        file.check_connections(call.environment)?;
     }
     for variable in &VARIABLES {
         variable.check_connection(call.environment)?;
