@@ -118,3 +118,17 @@ fn a_column_that_the_target_has_in_another_form_is_told() {
     ]);
     assert!(!out.stderr.contains("Column same"));
 }
+
+#[test]
+fn what_names_no_tablespace_goes_where_the_database_is() {
+    let (pair, work) = (pair(), WorkDir::new());
+    pair.in_source(
+        "create table t (id integer primary key, v integer unique); insert into t values (1, 1);
+         create index t_v on t (v)",
+    );
+    let setting = "set default_tablespace = 'pg_global'";
+    pair.in_source(&format!("alter database {} {setting}", pair.db));
+    pair.clone(&work, &[]).exits(0);
+    let elsewhere = "select count(*) from pg_class where relname like 't%' and reltablespace <> 0";
+    assert_eq!(pair.in_target(elsewhere), "0");
+}

@@ -110,6 +110,7 @@ impl CloneHost {
             kinds,
             upstream,
             groups: goal != Goal::CopyData,
+            tablespaces: !input.settings.switches.no_tablespaces,
         };
         Ok(match role {
             Role::Roles => Box::new(move |leaf| roles::run(leaf, &input)),

@@ -34,6 +34,9 @@ pub struct IndexFacts {
     pub upstream: &'static [Kind],
     /// Nothing is there that was not made by us, so small tables can be done many at once.
     pub groups: bool,
+    /// Tablespaces of the source are kept: what names none goes where the database is, whatever
+    /// `default_tablespace` it has by now.
+    pub tablespaces: bool,
 }
 
 struct Target {
@@ -94,7 +97,7 @@ fn all(
                 .map(|s| s.trim_end().trim_end_matches(';'));
             statements.extend(plain.map(str::to_owned));
             if item.tablespace.is_some() {
-                statements.push("reset default_tablespace".to_owned());
+                statements.push("set local default_tablespace = ''".to_owned());
             }
         }
     }
@@ -131,10 +134,13 @@ fn connect<'t>(
         let profile = Profile::TargetBuild {
             maintenance_work_mem: facts.maintenance_work_mem.clone(),
         };
-        let session = worker
+        let mut session = worker
             .means
             .target()?
             .session(worker.leaf.role.label(), &profile)?;
+        if facts.tablespaces {
+            session.batch_execute("set default_tablespace = ''")?;
+        }
         let backend = session.backend_id().clone();
         worker::register_backends(&worker.ledger, &worker.activity, None, Some(backend))?;
         let registered = worker.canceller.register(Token::from_session(&session));
@@ -243,7 +249,7 @@ fn execute_in(
         execute(session, statement)?;
     }
     if tablespace.is_some() {
-        execute(session, "reset default_tablespace")?;
+        execute(session, "set default_tablespace = ''")?;
     }
     Ok(())
 }
