@@ -159,7 +159,8 @@ fn who_has_no_token_or_another_one_is_refused_and_the_follow_goes_on() {
     let (follow, port, elsewhere) = (ready(), free_port(), WorkDir::new());
     // The address comes from the environment, the port from an option.
     let words = words(&follow, &["stream", "replay"], &["--port", &port]);
-    let run = start_with(&refs(&words), &[("PGCOPYDB_HOST", "127.0.0.1")]);
+    let here = [("PGCOPYDB_HOST", "127.0.0.1")];
+    let run = start_with(&refs(&words), &here);
     wait_until_it_listens(&run, &port);
     let (dir, endpos) = (follow.work.dir(), ["sentinel", "set", "endpos", "FF/0"]);
     let other = elsewhere.file("other", &"ab".repeat(32));
@@ -184,7 +185,7 @@ fn who_has_no_token_or_another_one_is_refused_and_the_follow_goes_on() {
     let out = start_with(&get, &nowhere).wait().exits(0);
     assert_eq!(out.stdout, "disabled\n");
     // But the file of the token is.
-    get.extend(["--port", &port]);
+    get.extend(["--host", "127.0.0.1", "--port", &port]);
     get[5] = &nothing;
     let token = follow.work.path().join(TOKEN);
     let told = [("PGCOPYDB_TOKEN_FILE", token.to_str().unwrap())];
@@ -199,7 +200,7 @@ fn who_has_no_token_or_another_one_is_refused_and_the_follow_goes_on() {
     run.kill(Signal::SIGTERM);
     run.wait().exits(0);
     set_mode(&token, 0o640);
-    let run = start(&refs(&words));
+    let run = start_with(&refs(&words), &here);
     wait_until_it_listens(&run, &port);
     assert_ne!(token_of(&follow), before);
     follow.end_here();
@@ -303,6 +304,10 @@ fn a_port_that_is_taken_is_an_error_before_anything_is_done() {
     );
     for command in [&["clone", "--follow"][..], &["follow"]] {
         run(&refs(&words(&follow, command, &["--port", &port])))
+            .exits(1)
+            .says(&["option --port needs --host"]);
+        let listen = ["--host", "127.0.0.1", "--port", &port];
+        run(&refs(&words(&follow, command, &listen)))
             .exits(3)
             .says(&["could not listen at 127.0.0.1:", "in use", "--port"]);
         assert_eq!(follow.pair.in_source(&slots), "0");
@@ -310,7 +315,7 @@ fn a_port_that_is_taken_is_an_error_before_anything_is_done() {
     }
     // With --restart, not even that of the earlier run is removed.
     follow.setup(&[]).exits(0);
-    let again = ["--restart", "--port", &port];
+    let again = ["--restart", "--host", "127.0.0.1", "--port", &port];
     run(&refs(&words(&follow, &["clone", "--follow"], &again))).exits(3);
     assert_eq!(follow.pair.in_source(&slots), "1");
     assert_eq!(follow.sentinel("--endpos"), "0/0");

@@ -47,7 +47,7 @@ pub(in crate::cli) struct FollowArgs {
 /// Where commands of other machines are listened for.
 #[derive(Debug, Default, clap::Args)]
 pub(in crate::cli) struct ListenArgs {
-    /// Listen at this address for commands about the sentinel [default: 127.0.0.1]
+    /// Listen at this address for commands about the sentinel
     #[arg(long, value_name = "HOST", value_parser = value::host)]
     pub(in crate::cli) host: Option<String>,
     /// Listen at this port for commands about the sentinel [default: 5442]

@@ -210,7 +210,7 @@ pub(in crate::cli) struct PruneArgs {
 /// the environment is: it sets none of these.
 #[derive(Debug, Default, clap::Args)]
 pub(in crate::cli) struct ServiceArgs {
-    /// Ask the follow that listens there [default: 127.0.0.1 with --port]
+    /// Ask the follow that listens there
     #[arg(id = "service_host", long = "host", short_alias = 'H', value_name = "HOST",
         value_parser = value::host)]
     pub(in crate::cli) host: Option<String>,

@@ -15,7 +15,7 @@ use crate::conninfo::ConnInfo;
 use crate::error::{Context, Error, Result};
 use crate::filter::Rules;
 use crate::follow::files::{CdcDir, Plugin};
-use crate::follow::remote::{Client, HOST_DEFAULT, PORT_DEFAULT, Way};
+use crate::follow::remote::{Client, PORT_DEFAULT, Way};
 use crate::follow::slot::{self, SlotSettings};
 use crate::logging;
 use crate::workdir::{Intent, Layout};
@@ -47,8 +47,8 @@ pub(in crate::cli) fn place(dir: Option<&PathBuf>, environment: &Environment) ->
     })
 }
 
-/// Where a follow listens for commands of other machines; none: nowhere. A port alone means this machine; a
-/// variable with a port means nothing by itself.
+/// Where a follow listens for commands of other machines; none: nowhere. A variable with a port means nothing
+/// by itself.
 pub(in crate::cli) fn listen(
     args: &ListenArgs,
     environment: &Environment,
@@ -56,10 +56,9 @@ pub(in crate::cli) fn listen(
     const PORT: &str = "PGCOPYDB_PORT";
     let set = |name| environment.get(name).filter(|text| !text.is_empty());
     let host = args.host.clone().or_else(|| set("PGCOPYDB_HOST"));
-    if host.is_none() && args.port.is_none() {
-        return Ok(None);
-    }
-    let host = host.unwrap_or_else(|| HOST_DEFAULT.to_owned());
+    let Some(host) = host else {
+        return port_needs_host(args.port).map(|()| None);
+    };
     let port = match (args.port, set(PORT)) {
         (Some(port), _) => port,
         (None, Some(text)) => {
@@ -84,6 +83,15 @@ pub(in crate::cli) fn listen(
         .ok_or_else(|| failed("it has none"))
 }
 
+/// Refuses a port that says nothing of where.
+fn port_needs_host(port: Option<u16>) -> Result<()> {
+    match port {
+        None => Ok(()),
+        Some(_) => Err(Error::bad_args("option --port needs --host")
+            .hint("Add --host 127.0.0.1 for this machine, or another of its addresses.")),
+    }
+}
+
 /// How a command reaches the follow: by the files of the work directory unless an address is typed.
 pub(in crate::cli) fn way(
     args: &ServiceArgs,
@@ -91,18 +99,19 @@ pub(in crate::cli) fn way(
     environment: &Environment,
 ) -> Result<Way> {
     let Place { layout, cdc } = place(dir, environment)?;
-    if args.host.is_none() && args.port.is_none() {
+    let Some(host) = args.host.clone() else {
+        port_needs_host(args.port)?;
         if args.token_file.is_some() {
             log::warn!("Option --token-file has no effect without --host");
         }
         return Ok(Way::Files { layout, cdc });
-    }
+    };
     let set = environment
         .get_os("PGCOPYDB_TOKEN_FILE")
         .filter(|text| !text.is_empty());
     let token_file = args.token_file.clone().or_else(|| set.map(PathBuf::from));
     Ok(Way::Tcp(Client {
-        host: args.host.clone().unwrap_or_else(|| HOST_DEFAULT.to_owned()),
+        host,
         port: args.port.unwrap_or(PORT_DEFAULT),
         token_file: token_file.unwrap_or_else(|| layout.token()),
     }))

@@ -27,8 +27,6 @@ use crate::workdir::Layout;
 
 /// Port where none is given.
 pub const PORT_DEFAULT: u16 = 5442;
-/// Address where none is given: this machine alone.
-pub const HOST_DEFAULT: &str = "127.0.0.1";
 
 /// How a command reaches the follow.
 pub enum Way {
