@@ -13,9 +13,13 @@ fn with_file(
     let path = folder.path().join("config.toml");
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let line = line.replace("FILE", path.to_str().unwrap());
-    let line = line.replace("DIR", folder.path().to_str().unwrap());
-    let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+    // Word by word, and once: the folder's own name is random, and may have either in it.
+    let (file, dir) = (path.to_str().unwrap(), folder.path().to_str().unwrap());
+    let filled = |word: &str| match word.split_once("FILE") {
+        Some((before, after)) => format!("{before}{file}{after}"),
+        None => word.replacen("DIR", dir, 1),
+    };
+    let words: Vec<OsString> = line.split(' ').map(|word| filled(word).into()).collect();
     let completed = complete(&words, &Environment::of(variables)).map_err(|error| {
         error
             .lines()
