@@ -33,6 +33,7 @@ mod follow_receive;
 mod follow_remote;
 mod follow_seam;
 mod follow_setup;
+mod follow_shape;
 mod follow_standby;
 mod follow_table;
 mod held;

@@ -162,6 +162,7 @@ pub fn source_tables(session: &mut PgSession) -> Result<Vec<SourceTable>> {
                     .collect(),
                 root: root_schema.zip(root_name),
                 excluded: false,
+                rewritten: row.get("rewritten"),
             })
         })
         .collect()

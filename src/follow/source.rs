@@ -15,13 +15,15 @@ use std::time::Duration;
 /// Settings that the text of values depends on, fixed at the start of a replication connection.
 const STARTUP_OPTIONS: &str = "-c client_encoding=UTF8 -c datestyle=ISO -c intervalstyle=postgres \
     -c extra_float_digits=3 -c bytea_output=hex -c xmloption=content -c lc_monetary=C \
-    -c search_path= -c statement_timeout=0 -c idle_in_transaction_session_timeout=0";
+    -c search_path= -c quote_all_identifiers=off -c statement_timeout=0 \
+    -c idle_in_transaction_session_timeout=0";
 
 /// The same as statements, for servers that run SQL on replication connections; a pooler may have
 /// dropped the options.
 const SETTINGS: &str = "set client_encoding to 'UTF8'; set datestyle to 'ISO'; \
     set intervalstyle to 'postgres'; set extra_float_digits to 3; set bytea_output to 'hex'; \
     set xmloption to 'content'; set lc_monetary to 'C'; set search_path to ''; \
+    set quote_all_identifiers to off; \
     set statement_timeout to 0; set idle_in_transaction_session_timeout to 0; set lock_timeout to 0";
 
 /// How long what is asked beside a stream may go unacknowledged, in milliseconds.

@@ -58,6 +58,9 @@ pub struct SourceTable {
     /// Its changes are left out, as filters say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub excluded: bool,
+    /// How many of its rows were updated or deleted, as far as the server has counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten: Option<i64>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

@@ -8,7 +8,7 @@ use crate::conninfo::ConnInfo;
 use crate::error::{Context, Error, Result};
 use crate::follow::selection::source_tables;
 use crate::follow::setup;
-use crate::follow::source_table::SourceTables;
+use crate::follow::source_table::{Identity, SourceTables};
 use crate::pg::{Profile, quote};
 use crate::units::Side;
 
@@ -35,6 +35,13 @@ pub(super) struct Origins {
 impl Origins {
     pub(super) fn new(recorded: SourceTables, source: Option<ConnInfo>) -> Self {
         Self { recorded, source }
+    }
+
+    /// Whether all columns together tell a row of the table, as far as is known: it had REPLICA IDENTITY FULL, or
+    /// no identity, and where changes of its rows come all the same it was given one since.
+    pub(super) fn is_full(&self, name: &TableName) -> bool {
+        let known = self.recorded.get(&name.0, &name.1);
+        known.is_some_and(|known| !matches!(known.identity, Identity::Key(_)))
     }
 
     /// What a table is that the target does not have. Blocks where it is not on record.
@@ -85,7 +92,7 @@ fn judge(recorded: &SourceTables, now: &SourceTables, name: &TableName) -> Origi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::follow::source_table::{Identity, SourceTable};
+    use crate::follow::source_table::SourceTable;
 
     fn table(oid: u32, name: &str, root: Option<&str>) -> SourceTable {
         SourceTable {
@@ -96,6 +103,7 @@ mod tests {
             root: root.map(|root| ("s".to_owned(), root.to_owned())),
             oid,
             excluded: false,
+            rewritten: None,
         }
     }
 

@@ -110,7 +110,11 @@ impl Planner {
             return Ok(None);
         };
         let table = self.targets.route(control, &self.source, &shape.table)?;
-        let fitted = Rc::new(render::fit(shape, &table)?);
+        let fitted = Rc::new(render::fit(
+            shape,
+            &table,
+            self.source.is_full(&shape.table),
+        )?);
         if self.fitted.len() < statements.count() {
             self.fitted.resize(statements.count(), None);
         }

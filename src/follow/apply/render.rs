@@ -61,8 +61,9 @@ fn no_column(table: &TargetTable, name: &str) -> Error {
     .hint("The source's table was changed; change the target's in the same way, then resume.")
 }
 
-/// Fits a shape to a table. Errors: the table lacks a column.
-pub(super) fn fit(shape: &Shape, table: &Rc<TargetTable>) -> Result<Fitted> {
+/// Fits a shape to a table. `is_full`: on the source, all columns together tell a row. Errors: the table lacks
+/// a column.
+pub(super) fn fit(shape: &Shape, table: &Rc<TargetTable>, is_full: bool) -> Result<Fitted> {
     let place = |name: &str| table.column(name).ok_or_else(|| no_column(table, name));
     let mut fitted = Fitted {
         verb: shape.verb,
@@ -95,6 +96,10 @@ pub(super) fn fit(shape: &Shape, table: &Rc<TargetTable>) -> Result<Fitted> {
     }
     let mut parameter = shape.set.len();
     for key in &shape.keys {
+        if is_full && key.is_null && table.column(&key.name).is_none() {
+            // Dropped on both sides: rows that it told apart are the same now.
+            continue;
+        }
         let column = place(&key.name)?;
         let own = (!key.is_null).then_some(parameter);
         parameter += usize::from(!key.is_null);
@@ -110,7 +115,7 @@ pub(super) fn fit(shape: &Shape, table: &Rc<TargetTable>) -> Result<Fitted> {
         }
     }
     if shape.verb != Verb::Insert {
-        choose_key(&mut fitted)?;
+        choose_key(&mut fitted, is_full)?;
         choose_way(&mut fitted);
     }
     fitted.net_key = net_key(&fitted);
@@ -147,7 +152,7 @@ fn net_key(fitted: &Fitted) -> Option<Vec<usize>> {
 }
 
 /// Decides by which columns the row is told.
-fn choose_key(fitted: &mut Fitted) -> Result<()> {
+fn choose_key(fitted: &mut Fitted, is_full: bool) -> Result<()> {
     let table = Rc::clone(&fitted.table);
     if fitted.keys.is_empty() {
         return Err(Error::new(
@@ -172,7 +177,7 @@ fn choose_key(fitted: &mut Fitted) -> Result<()> {
         .all(|(at, _)| fitted.keys.iter().any(|key| key.column == at));
     match table.key_within(&given) {
         Some(key) => {
-            if all {
+            if all || is_full {
                 fitted.keys.retain(|one| key.contains(&one.column));
             }
             fitted.by_key = !fitted
@@ -181,7 +186,7 @@ fn choose_key(fitted: &mut Fitted) -> Result<()> {
                 .any(|(column, _)| fitted.keys.iter().any(|key| key.column == *column))
                 && fitted.keys.iter().all(|key| key.parameter.is_some());
         }
-        None if all => fitted.whole = true,
+        None if all || is_full => fitted.whole = true,
         None => {}
     }
     Ok(())
@@ -357,6 +362,17 @@ impl Fitted {
             word = " AND";
         }
         if self.whole {
+            // A column that is not named was added since: to the target alone, where rows that are the same may
+            // differ in it, or to both sides, and then the old row has NULL there.
+            let mut word = " ORDER BY";
+            for (at, column) in self.table.columns.iter().enumerate() {
+                if column.generated || self.keys.iter().any(|key| key.column == at) {
+                    continue;
+                }
+                let name = &column.quoted;
+                let _infallible = write!(out.sql, "{word} x.{name} IS NOT DISTINCT FROM NULL DESC");
+                word = ",";
+            }
             out.sql.push_str(" LIMIT 1)");
         }
         Ok(())

@@ -144,6 +144,7 @@ mod tests {
             identity: Identity::Full,
             root: Some(name("root")),
             excluded: false,
+            rewritten: None,
         };
         let tables: SourceTables = [leaf("p1"), leaf("p2"), leaf("between")]
             .into_iter()

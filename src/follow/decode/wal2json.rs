@@ -6,9 +6,13 @@
 use super::{Decoded, malformed};
 use crate::error::Result;
 use crate::follow::files::Plugin;
-use crate::follow::json_line::Action;
+use crate::follow::json_line::{Action, write_string};
 use crate::units::Lsn;
 use serde::Deserialize;
+
+/// What stands before the name of a column's type, and behind it.
+const TYPE: &str = "\"type\":\"";
+const BEHIND_TYPE: &str = "\",\"value\":";
 
 #[derive(Deserialize)]
 struct Head<'a> {
@@ -23,7 +27,16 @@ struct Head<'a> {
 /// Reads one message.
 pub fn decode(text: &str, out: &mut String) -> Result<Decoded> {
     let wrong = |why: &str| malformed(Plugin::Wal2json, why, text.as_bytes());
-    let head: Head<'_> = serde_json::from_str(text).map_err(|error| wrong(&error.to_string()))?;
+    let head: Head<'_> = match serde_json::from_str(text) {
+        Ok(head) => head,
+        Err(error) => {
+            let escaped = escape_types(text);
+            return match escaped {
+                Some(escaped) => decode(&escaped, out),
+                None => Err(wrong(&error.to_string())),
+            };
+        }
+    };
     if head.change.is_some() {
         return Err(wrong("it is of format version 1"));
     }
@@ -49,6 +62,49 @@ pub fn decode(text: &str, out: &mut String) -> Result<Decoded> {
     })
 }
 
+/// wal2json puts names of types into its JSON as they are, quotes and all: `"type":""Mood"","value":…`. The
+/// same with each of them escaped; none where there is nothing to escape.
+fn escape_types(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len() + 64);
+    let (mut rest, mut is_other) = (text, false);
+    // Each time round, `rest` begins outside of strings.
+    while let Some(at) = rest.find('"') {
+        let (before, string) = rest.split_at(at);
+        out.extend_from_slice(before.as_bytes());
+        let named = string.strip_prefix(TYPE).and_then(|name| {
+            let end = name.find(BEHIND_TYPE)?;
+            Some((name.get(..end)?, name.get(end + 1..)?))
+        });
+        if let Some((name, more)) = named {
+            is_other |= name.contains(['"', '\\']);
+            out.extend_from_slice(b"\"type\":");
+            write_string(name, &mut out);
+            rest = more;
+            continue;
+        }
+        let end = end_of_string(string)?;
+        out.extend_from_slice(string.get(..end)?.as_bytes());
+        rest = string.get(end..)?;
+    }
+    out.extend_from_slice(rest.as_bytes());
+    String::from_utf8(out).ok().filter(|_| is_other)
+}
+
+/// Length of the JSON string that a text begins with, quotes included.
+fn end_of_string(text: &str) -> Option<usize> {
+    let mut is_escaped = false;
+    let inside = text.bytes().enumerate().skip(1);
+    for (at, byte) in inside {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +116,16 @@ mod tests {
         let decoded = decode(text, &mut out).unwrap();
         assert_eq!((decoded.action, decoded.xid), (Action::Insert, Some(7)));
         assert_eq!(out, text);
+    }
+
+    #[test]
+    fn names_of_types_that_need_quotes_are_escaped() {
+        let text = r#"{"action":"U","xid":7,"schema":"S","table":"\"type\":\"","columns":[{"name":"type","type":""My ""T\ype"[]","value":"\"type\":\"x\",\"value\":"},{"name":"b","type":"text","value":"\\"}],"identity":[{"name":"e","type":""S c"."Dom"","value":5}]}"#;
+        let wanted = r#"{"action":"U","xid":7,"schema":"S","table":"\"type\":\"","columns":[{"name":"type","type":"\"My \"\"T\\ype\"[]","value":"\"type\":\"x\",\"value\":"},{"name":"b","type":"text","value":"\\"}],"identity":[{"name":"e","type":"\"S c\".\"Dom\"","value":5}]}"#;
+        let mut out = String::new();
+        let decoded = decode(text, &mut out).unwrap();
+        assert_eq!((decoded.action, decoded.xid), (Action::Update, Some(7)));
+        assert_eq!(out, wanted);
     }
 
     #[test]

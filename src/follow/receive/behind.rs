@@ -79,6 +79,16 @@ impl Behind {
         self.compare(session, ledger)
     }
 
+    /// The last look at the source's tables, whenever the one before was.
+    pub(super) fn compare_at_end(
+        &mut self,
+        session: &mut PgSession,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        self.compared_at = None;
+        self.compare(session, ledger)
+    }
+
     /// Tells what became of the source's tables, each change once.
     fn compare(&mut self, session: &mut PgSession, ledger: &mut Ledger) -> Result<()> {
         let last = self.compared_at;
@@ -86,7 +96,9 @@ impl Behind {
             return Ok(());
         }
         self.compared_at = Some(Instant::now());
-        let found: BTreeSet<Drift> = drift::look(session, &self.tables)?.into_iter().collect();
+        let found: BTreeSet<Drift> = drift::look_with_rows(session, &self.tables)?
+            .into_iter()
+            .collect();
         if found == self.drifts {
             return Ok(());
         }

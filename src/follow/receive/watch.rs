@@ -253,6 +253,14 @@ impl Watch {
 
     /// A last look at the publications before the end is called reached. The source may be away by then.
     pub(super) fn look_at_end(&mut self) -> Result<()> {
+        let compared = self.take_beside().and_then(|mut session| {
+            self.behind.compare_at_end(&mut session, &mut self.ledger)?;
+            self.beside = Some(session);
+            Ok(())
+        });
+        if let Err(error) = compared {
+            log::debug!("{error}");
+        }
         match self.look_at_source() {
             Err(error) if !error.is_transient() && error.sqlstate().is_none() => Err(error),
             _ => Ok(()),

@@ -21,7 +21,9 @@ with recursive up as (
                               join pg_catalog.pg_class p on p.oid = i.inhparent and p.relkind = 'p'
                         where i.inhrelid = u.ancestor)
 ), identity_key as (
-    select i.indrelid as oid, i.indkey
+    -- columns that an index only includes (11) tell no row
+    select i.indrelid as oid,
+           (i.indkey::int2[])[0:coalesce((to_jsonb(i) ->> 'indnkeyatts')::int4, i.indnatts) - 1] as attnums
       from pg_catalog.pg_index i
            join pg_catalog.pg_class c on c.oid = i.indrelid
      where i.indisvalid and i.indimmediate
@@ -35,7 +37,7 @@ select c.oid::int8 as oid,
        coalesce((select max(case to_jsonb(a) ->> 'attgenerated' when 'v' then 'v' when 's' then 's' else 'n' end)
                    from pg_catalog.pg_attribute a
                   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-                    and (c.relreplident = 'f' or a.attnum = any (k.indkey))), 'n') as generated_identity,
+                    and (c.relreplident = 'f' or a.attnum = any (k.attnums))), 'n') as generated_identity,
        c.relpersistence = 'u' as is_unlogged,
        pg_catalog.pg_has_role(c.relowner, 'usage') as is_owned
   from pg_catalog.pg_class c

@@ -156,15 +156,22 @@ fn key_columns<'a>(
             if let (true, Some(source)) = (*sparse, source)
                 && source.identity == Identity::Full
             {
-                for column in source.columns.iter().filter(|column| !column.generated) {
-                    if !fields.iter().any(|field| field.name == column.name) {
-                        keys.push(Key {
-                            name: &column.name,
+                // The new row has all columns that there are by then; of a DELETE only those on record are known.
+                let recorded = source.columns.iter().filter(|column| !column.generated);
+                let all: Vec<&str> = if new.is_empty() {
+                    recorded.map(|column| column.name.as_str()).collect()
+                } else {
+                    new.iter().map(|field| &*field.name).collect()
+                };
+                keys.extend(
+                    all.into_iter()
+                        .filter(|name| !fields.iter().any(|field| field.name == *name))
+                        .map(|name| Key {
+                            name,
                             value: None,
                             unknown: false,
-                        });
-                    }
-                }
+                        }),
+                );
             }
             keys
         }

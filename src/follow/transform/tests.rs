@@ -19,6 +19,7 @@ fn table(name: &str, columns: &[&str], identity: Identity) -> SourceTable {
         identity,
         root: None,
         excluded: name == "secret",
+        rewritten: None,
     }
 }
 
