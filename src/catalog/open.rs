@@ -3,6 +3,7 @@
 //! Runs in leaf processes, and in the supervisor once it has no children.
 
 use crate::error::{Error, Kind, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
@@ -48,6 +49,15 @@ impl Ledger {
         }
         ledger.prepare_layout()?;
         Ok(ledger)
+    }
+
+    /// Leaves the log beside the ledger when it is closed, for the next process of the run: whoever closes
+    /// it last would move all of it into the file, and wait for the disk twice, between any two steps.
+    pub fn leave_log(&self) -> Result<()> {
+        self.connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .map(|_| ())
+            .map_err(|error| sqlite_error("set up", &error))
     }
 
     /// Opens an existing ledger for reading only; nothing in the directory changes.
@@ -155,6 +165,32 @@ mod tests {
             .fold(0x811c_9dc5, |hash, byte| {
                 (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
             })
+    }
+
+    #[test]
+    fn a_log_that_is_left_is_gone_on_with_and_put_away_by_whoever_closes_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("source.db");
+        let log = dir.path().join("source.db-wal");
+        let count = |ledger: &Ledger| -> i64 {
+            let sql = "select count(*) from s_namespace";
+            let connection = ledger.connection();
+            connection.query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        let ledger = Ledger::open(&path).unwrap();
+        ledger.leave_log().unwrap();
+        let sql = "insert into s_namespace (oid, nspname) values (1, 'a')";
+        ledger.connection().execute(sql, []).unwrap();
+        drop(ledger);
+        assert!(
+            log.exists(),
+            "the next process of the run needs no file of its own"
+        );
+        let ledger = Ledger::open(&path).unwrap();
+        assert_eq!(count(&ledger), 1);
+        drop(ledger);
+        assert!(!log.exists(), "all of it is in one file");
+        assert_eq!(count(&Ledger::open(&path).unwrap()), 1);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! writes nothing.
 
 use super::finding::Findings;
+use super::look::at_once;
 use super::preflight::{Choices, shown};
 use super::rights::Known;
 use crate::error::{Error, Kind, Result};
@@ -32,7 +33,8 @@ pub(super) fn look(
         tablespaces(source, (target, target_facts), findings)?;
     }
     let sql = include_str!("sql/read_health.sql");
-    let row = source.query_one(sql, &[])?;
+    let (row, target_row) = at_once(|| source.query_one(sql, &[]), || target.query_one(sql, &[]));
+    let row = row?;
     age(&row, findings);
     let mappings: i64 = row.get("user_mappings");
     if mappings > 0 {
@@ -53,7 +55,7 @@ pub(super) fn look(
         );
     }
     let bytes: Option<i64> = row.get("database_bytes");
-    let target_row = target.query_one(sql, &[])?;
+    let target_row = target_row?;
     let wal: i64 = target_row.get("max_wal_bytes");
     if bytes.unwrap_or(0) > LARGE_BYTES && wal < WAL_BYTES {
         findings.warn(

@@ -8,7 +8,7 @@ use super::rights::Known;
 use super::stream::{self, FollowChoices};
 use super::target::refuse_foreign_record;
 use super::{extensions, health, identity, privileges, rights, roles};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Looks at both sides. Nothing was found out where these cannot work together at all. Errors: a query
 /// that failed.
@@ -25,9 +25,13 @@ pub fn look(
     if findings.take(together).is_none() {
         return Ok((findings, None));
     }
-    let found = look_at_source(source, source_facts, choices, &mut findings)?;
+    let (found, record) = at_once(
+        || look_at_source(source, source_facts, choices, &mut findings),
+        || refuse_foreign_record(target),
+    );
+    let found = found?;
     look_at_target(target_facts, choices, &mut findings);
-    findings.take(refuse_foreign_record(target));
+    findings.take(record);
     findings.take(refuse_missing_roles(source, target, choices));
     let mut both = |check: Check| {
         check(
@@ -68,6 +72,18 @@ pub fn look_at_new(
         )?;
     }
     Ok(findings)
+}
+
+/// Asks one side, and the other in a thread.
+pub(super) fn at_once<A, B: Send>(
+    one: impl FnOnce() -> A,
+    other: impl FnOnce() -> Result<B> + Send,
+) -> (A, Result<B>) {
+    let died = |_| Err(Error::internal("a thread that reads died"));
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        (one(), other.join().unwrap_or_else(died))
+    })
 }
 
 /// A check of both sides.

@@ -105,7 +105,7 @@ fn plan_builds(input: &PreDataInput, ledger: &mut Ledger, archive: &Archive<'_>)
         );
         archive_run
             .dir
-            .write(&archive_run.dir.script_list(), &list)?;
+            .write_for_now(&archive_run.dir.script_list(), &list)?;
         let flags = archive::restore_flags(&input.settings);
         let text = archive_run.script(&archive_run.dir.script_list(), &flags)?;
         script::split(&text, &taken)?

@@ -32,6 +32,10 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let means = &input.means;
     let mut ledger = Ledger::open(&means.layout.ledger())?;
+    if !means.shared {
+        // The supervisor closes it last, when it writes the end of the run.
+        ledger.leave_log()?;
+    }
     let mut target = means
         .target()?
         .session(leaf.role.label(), &Profile::Catalog)?;

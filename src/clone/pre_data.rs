@@ -58,10 +58,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let canceller = worker::enter(leaf)?;
     let (means, goal) = (&input.means, input.settings.goal);
     let mut ledger = Ledger::open(&means.layout.ledger())?;
-    let mut target = means
-        .target()?
-        .session(leaf.role.label(), &Profile::Catalog)?;
-    let _target = canceller.register(Token::from_session(&target));
+    ledger.leave_log()?;
     let dir = SchemaDir::new(means.layout.schema());
     let tool_settings = means.target()?.tool_settings(&means.uuid)?;
     let stop = leaf.stop_flag();
@@ -74,6 +71,11 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
             stop: &stopping,
         })
     };
+    let mut target = connect(leaf.role.label(), means, || {
+        let lists = goal.builds() || goal.has(Part::PreData);
+        lists.then(|| archive_run()?.list()).transpose()
+    })?;
+    let _target = canceller.register(Token::from_session(&target));
     if let Some(snapshot) = means.snapshot.as_deref().filter(|_| means.consistent) {
         means.run.set_snapshot(&ledger, snapshot)?;
     }
@@ -97,6 +99,24 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let fresh = ready(leaf, input, (&mut ledger, &mut target))?;
     leaf.report(&plan::left(&ledger, goal, fresh)?);
     Ok(())
+}
+
+/// Connects to the target, and has the lists of the archive made meanwhile: whoever reads them finds them
+/// there. What fails in that fails again where they are read.
+fn connect<T>(
+    title: &'static str,
+    means: &Means,
+    beside: impl FnOnce() -> Result<T>,
+) -> Result<PgSession> {
+    let link = means.target()?;
+    let died = |_| Err(Error::internal("a thread that connects died"));
+    std::thread::scope(|scope| {
+        let target = scope.spawn(|| link.session(title, &Profile::Catalog));
+        if let Err(error) = beside() {
+            log::debug!("{error}");
+        }
+        target.join().unwrap_or_else(died)
+    })
 }
 
 /// Writes down that the parts of the command are begun.

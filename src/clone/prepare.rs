@@ -106,6 +106,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
     }
     let learned = known.as_ref().filter(|_| source.is_some());
     let run = begin_run(&mut ledger, &settings, (&setup, learned))?;
+    ledger.leave_log()?;
     let pin = |side: &Option<Connected>| side.as_ref().map(|side| side.link.pin.clone());
     let pins = (pin(&source), pin(&target));
     let sides = Sides {

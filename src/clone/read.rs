@@ -22,6 +22,7 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let since = Instant::now();
     let canceller = worker::enter(leaf)?;
     let mut ledger = Ledger::open(&input.means.layout.ledger())?;
+    ledger.leave_log()?;
     let is_fetched = Run::marked(ledger.connection(), "fetched")?.is_some();
     let is_planned = Run::marked(ledger.connection(), "planned-tables")?.is_some();
     let plans = input.settings.goal.has(Part::TableData) && !is_planned;
@@ -188,6 +189,7 @@ pub(super) fn dump(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     let since = Instant::now();
     let canceller = worker::enter(leaf)?;
     let mut ledger = Ledger::open(&input.means.layout.ledger())?;
+    ledger.leave_log()?;
     if input.settings.goal.has(Part::Dump) {
         let parts = std::iter::once(Part::Dump);
         ledger.write_durably(|tx| begun::begin(tx, input.means.run, &input.settings, parts))?;

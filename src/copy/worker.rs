@@ -11,7 +11,7 @@ use super::write::{self, Moved};
 use crate::catalog::unit::{self, Done, Kind, Unit};
 use crate::catalog::{Run, Step};
 use crate::error::{Context, Error, Result};
-use crate::pg::{Profile, Token};
+use crate::pg::{Profile, Token, WireSession};
 use crate::supervisor::Leaf;
 use crate::units::{pretty_bytes, pretty_count, pretty_ms};
 use crate::wire;
@@ -88,17 +88,8 @@ fn connect<'s>(
 ) -> Result<&'s mut Sessions> {
     if sessions.is_none() {
         let means = worker.means;
-        let encoding = means.encoding.clone();
         let title = worker.leaf.role.label();
-        let source = means.source()?.wire(
-            title,
-            &Profile::SourceCopy {
-                encoding: encoding.clone(),
-            },
-        )?;
-        let mut target = means
-            .target()?
-            .wire(title, &Profile::TargetCopy { encoding })?;
+        let (source, mut target) = connect_both(means, title)?;
         if !facts.target_settings.is_empty() {
             target.session.simple(&facts.target_settings)?;
         }
@@ -125,6 +116,25 @@ fn connect<'s>(
     sessions
         .as_mut()
         .ok_or_else(|| Error::internal("sessions vanished"))
+}
+
+/// Connects to both sides at once: a server takes most of the time, and there are two.
+fn connect_both(means: &Means, title: &str) -> Result<(WireSession, WireSession)> {
+    let (from, to) = (means.source()?, means.target()?);
+    let encoding = || means.encoding.clone();
+    let read = Profile::SourceCopy {
+        encoding: encoding(),
+    };
+    let write = Profile::TargetCopy {
+        encoding: encoding(),
+    };
+    let died = |_| Err(Error::internal("a thread that connects died"));
+    std::thread::scope(|scope| {
+        let target = scope.spawn(|| to.wire(title, &write));
+        let source = from.wire(title, &read);
+        let target = target.join().unwrap_or_else(died);
+        Ok((source?, target?))
+    })
 }
 
 /// Empties a table before its parts are copied again: written down first, as it destroys.

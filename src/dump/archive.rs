@@ -93,6 +93,13 @@ impl SchemaDir {
         self.dir.join("roles.sql")
     }
 
+    /// Writes a file that only the next tool reads, and that is written again before any other does.
+    pub fn write_for_now(&self, path: &Path, text: &str) -> Result<()> {
+        private_file(path)?
+            .write_all(text.as_bytes())
+            .map_err(|error| failed("write", path, &error))
+    }
+
     /// Writes a file of this folder as a whole: under another name first, then renamed.
     pub fn write(&self, path: &Path, text: &str) -> Result<()> {
         let unfinished = unfinished_name(path);

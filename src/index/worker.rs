@@ -13,7 +13,7 @@ use crate::units::pretty_ms;
 use crate::worker::{self, Means, Worker};
 use crate::{notice, sql};
 use rusqlite::OptionalExtension;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most small tables in one transaction: each takes a few locks.
 const GROUP_MAX: u32 = 20;
@@ -55,7 +55,16 @@ struct Table {
 pub fn run(leaf: &mut Leaf<'_>, means: &Means, facts: &IndexFacts) -> Result<()> {
     let mut worker = Worker::start(leaf, means, facts.kinds, facts.upstream)?;
     let mut target = None;
-    while let Some(unit) = worker.next_unit()? {
+    // One of them is ready before the first table is.
+    let mut is_first = worker.leaf.number == 1 && !means.shared;
+    while let Some(unit) = worker.next_unit_meanwhile(|worker| {
+        if std::mem::take(&mut is_first)
+            && target.is_none()
+            && let Err(error) = connect(worker, &mut target, facts, Some(Duration::ZERO))
+        {
+            log::debug!("Not connected before there is something to do: {error}");
+        }
+    })? {
         let group = match unit.kind {
             Kind::Constraint if facts.groups => worker.group(unit, GROUP_MAX)?,
             _ => vec![unit],
@@ -102,7 +111,7 @@ fn all(
         }
     }
     statements.push("commit".to_owned());
-    let session = connect(worker, target, facts)?;
+    let session = connect(worker, target, facts, None)?;
     execute(session, &statements.join(";\n")).context(|| {
         format!(
             "adding indexes and constraints of {} small tables",
@@ -125,19 +134,22 @@ fn all(
     worker.finish(Step::Constraint, &done)
 }
 
+/// Opens the session if it is missing. A server that is away is waited for, for as long as `patience` says.
 fn connect<'t>(
     worker: &mut Worker<'_, '_>,
     target: &'t mut Option<Target>,
     facts: &IndexFacts,
+    patience: Option<Duration>,
 ) -> Result<&'t mut PgSession> {
     if target.is_none() {
         let profile = Profile::TargetBuild {
             maintenance_work_mem: facts.maintenance_work_mem.clone(),
         };
-        let mut session = worker
-            .means
-            .target()?
-            .session(worker.leaf.role.label(), &profile)?;
+        let (link, title) = (worker.means.target()?, worker.leaf.role.label());
+        let mut session = match patience {
+            Some(limit) => link.session_within(limit, title, &profile)?,
+            None => link.session(title, &profile)?,
+        };
         if facts.tablespaces {
             session.batch_execute("set default_tablespace = ''")?;
         }
@@ -166,7 +178,7 @@ fn one(
     let items = unit.items()?;
     // What was never tried on tables of our own making cannot be there.
     let look = !(facts.fresh && unit.attempts == 1);
-    let session = connect(worker, target, facts)?;
+    let session = connect(worker, target, facts, None)?;
     let done = |since: Instant| Done {
         elapsed_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(0),
         ..Done::default()
@@ -366,7 +378,7 @@ fn validate(
         worker.means.bells.ring(&ready);
         return Ok(());
     }
-    let session = connect(worker, target, facts)?;
+    let session = connect(worker, target, facts, None)?;
     let result = item
         .statements
         .iter()

@@ -94,9 +94,10 @@ pub const FIRST: &str = "set search_path to pg_catalog; set extra_float_digits t
 /// The database's own path is what expressions of indexes and constraints were written for, but
 /// `pg_catalog` comes first: definitions leave it out, and another function of that name would be taken.
 const CATALOG_FIRST: &str = "\
-select pg_catalog.set_config('search_path', 'pg_catalog' || \
-case when pg_catalog.btrim(reset_val, ' \"') = '' then '' else ', ' || reset_val end, false) \
-from pg_catalog.pg_settings where name = 'search_path';
+reset search_path;
+select pg_catalog.set_config('search_path', pg_catalog.concat('pg_catalog', \
+case when pg_catalog.btrim(path, ' \"') operator(pg_catalog.=) '' then '' else ', ' end, path), false) \
+from pg_catalog.current_setting('search_path') as path;
 ";
 
 /// Settings that say how values are printed, not how what we send is read. Index expressions and generated

@@ -2,13 +2,15 @@
 //!
 //! The supervisor creates and removes queues; workers send and receive. A message is a hint and no
 //! more: it may be lost, doubled or late, and whoever waits also looks at the ledger. Nothing here
-//! blocks, and nobody sends while holding a ledger transaction.
+//! blocks but [`Bell::wait`], and nobody sends while holding a ledger transaction.
 //!
 //! A message is 9 bytes: what is ready (1 byte, see [`Message`]) and the unit's id (8 bytes, native
 //! order: both ends are processes of one run).
 
 use crate::error::{Error, Result};
+use crate::sys::clock;
 use crate::sys::sysv::{self, Received, Sent};
+use std::time::Duration;
 
 /// What can be told over a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,13 +90,21 @@ impl Bell {
         }
     }
 
-    /// Takes one message if there is one.
-    pub fn take(self) -> Result<Option<Message>> {
-        let Some(id) = self.id else { return Ok(None) };
+    /// Waits for a message up to `limit`, less when a signal arrives. A queue that is not there, or no more,
+    /// is waited for as long. Blocks.
+    pub fn wait(self, limit: Duration) -> Result<Option<Message>> {
         let mut bytes = [0; sysv::MESSAGE_MAX];
-        match sysv::receive(id, &mut bytes)? {
+        let received = match self.id {
+            Some(id) => sysv::receive_within(id, &mut bytes, limit)?,
+            None => Received::Removed,
+        };
+        match received {
             Received::Message(count) => Ok(bytes.get(..count).and_then(Message::decode)),
-            Received::Empty | Received::Removed => Ok(None),
+            Received::Empty => Ok(None),
+            Received::Removed => {
+                clock::nap(limit);
+                Ok(None)
+            }
         }
     }
 
@@ -123,6 +133,8 @@ fn sys_random() -> [u8; 4] {
 mod tests {
     use super::*;
 
+    const BRIEF: Duration = Duration::from_millis(5);
+
     #[test]
     fn messages_survive_the_queue_and_garbage_is_ignored() {
         let mut keys = Vec::new();
@@ -133,11 +145,11 @@ mod tests {
         .unwrap();
         bell.ring(Message::Ready(1 << 40)).unwrap();
         bell.ring(Message::Look).unwrap();
-        assert_eq!(bell.take().unwrap(), Some(Message::Ready(1 << 40)));
-        assert_eq!(bell.take().unwrap(), Some(Message::Look));
-        assert_eq!(bell.take().unwrap(), None);
+        assert_eq!(bell.wait(BRIEF).unwrap(), Some(Message::Ready(1 << 40)));
+        assert_eq!(bell.wait(BRIEF).unwrap(), Some(Message::Look));
+        assert_eq!(bell.wait(BRIEF).unwrap(), None);
         bell.remove();
-        assert_eq!(bell.take().unwrap(), None, "a removed queue is empty");
+        assert_eq!(bell.wait(BRIEF).unwrap(), None, "a removed queue is empty");
         assert!(!remove_by_key(keys[0]));
         assert_eq!(Message::decode(&[9; 9]), None);
         assert_eq!(Message::decode(&[1, 2]), None);
@@ -149,7 +161,7 @@ mod tests {
         for unit in 0..5_000 {
             bell.ring(Message::Ready(unit)).unwrap();
         }
-        assert_eq!(bell.take().unwrap(), Some(Message::Ready(0)));
+        assert_eq!(bell.wait(BRIEF).unwrap(), Some(Message::Ready(0)));
         bell.remove();
     }
 }

@@ -8,11 +8,12 @@ use crate::catalog::unit::{self, Done, Kind, Unit};
 use crate::catalog::{Activity, Backends, Ledger, Step};
 use crate::error::{Error, Result};
 use crate::pg::{Canceller, Retry, retry};
+use crate::queue::Bell;
 use crate::supervisor::{Leaf, Report};
 use std::time::{Duration, Instant};
 
-/// How often a waiting worker looks at its bell.
-const BELL_LOOK: Duration = Duration::from_millis(5);
+/// How long a worker waits for its bell before it looks whether it must stop.
+const BELL_WAIT: Duration = Duration::from_millis(50);
 /// How often a waiting worker looks at the ledger although no bell rang.
 const LEDGER_LOOK: Duration = Duration::from_millis(400);
 /// Longest wait for the end of a run that one failure ends.
@@ -56,6 +57,7 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
     ) -> Result<Self> {
         let canceller = super::enter(leaf)?;
         let ledger = Ledger::open(&means.layout.ledger())?;
+        ledger.leave_log()?;
         let activity = Activity {
             role: leaf.role.key(),
             worker: leaf.number,
@@ -87,6 +89,14 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
     /// Claims the next unit, waiting for one to become ready; `None` when the stage is over, or when a
     /// place that is shared goes to another database. Blocks.
     pub fn next_unit(&mut self) -> Result<Option<Unit>> {
+        self.next_unit_meanwhile(|_| {})
+    }
+
+    /// The same; what can be made ready for the next unit is done once there has been nothing to do for a moment.
+    pub fn next_unit_meanwhile(
+        &mut self,
+        mut make_ready: impl FnMut(&mut Self),
+    ) -> Result<Option<Unit>> {
         let idle_since = Instant::now();
         loop {
             self.leaf.check()?;
@@ -113,7 +123,7 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
                 self.yield_place(true);
                 return Ok(None);
             }
-            self.wait()?;
+            self.wait(&mut make_ready)?;
         }
     }
 
@@ -140,8 +150,11 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
     }
 
     /// Waits until the bell rings or it is time to look at the ledger.
-    fn wait(&mut self) -> Result<()> {
-        let bell = self.kinds.first().map(|kind| self.means.bells.of(*kind));
+    fn wait(&mut self, make_ready: &mut dyn FnMut(&mut Self)) -> Result<()> {
+        let bell = self
+            .kinds
+            .first()
+            .map_or(Bell::silent(), |kind| self.means.bells.of(*kind));
         let since = Instant::now();
         let limit = if self.means.shared {
             LINGER
@@ -149,12 +162,11 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
             LEDGER_LOOK
         };
         while since.elapsed() < limit {
-            if let Some(bell) = bell
-                && bell.take()?.is_some()
-            {
+            self.leaf.check()?;
+            if bell.wait(BELL_WAIT)?.is_some() {
                 return Ok(());
             }
-            self.leaf.nap(BELL_LOOK)?;
+            make_ready(self);
         }
         Ok(())
     }
@@ -244,7 +256,7 @@ impl<'a, 'leaf> Worker<'a, 'leaf> {
         let since = Instant::now();
         while since.elapsed() < STOP_WITHIN {
             self.leaf.check()?;
-            self.leaf.nap(BELL_LOOK)?;
+            self.leaf.nap(BELL_WAIT)?;
         }
         Ok(())
     }
