@@ -348,3 +348,68 @@ fn prefetch_transforms_all_it_receives_and_replay_applies_it() {
     assert_same_rows(&follow.pair);
     follow.cleanup(&[]).exits(0);
 }
+
+/// A thousand transactions behind it were applied: what it was told of the end before the pause counted for the next
+/// group.
+#[test]
+fn dl_44_an_endpos_that_is_set_while_applying_pauses_holds_for_what_comes_next() {
+    for plugin in PLUGINS {
+        let Some(follow) = ready(plugin, KEYED) else {
+            continue;
+        };
+        let set = |words: &[&str]| {
+            let all: Vec<&str> = ["sentinel", "set"].iter().chain(words).copied().collect();
+            follow.command(&all, &[]).exits(0);
+        };
+        let pausing = |id: u32| {
+            let run = start_follow(&follow, &["--resume"]);
+            follow
+                .pair
+                .in_source(&format!("insert into t values ({id}, 'before')"));
+            wait_for(&follow, &run, &format!("select count(*) = {id} from t"));
+            set(&["prefetch"]);
+            let waits = "Waiting until the pgcopydb sentinel apply is enabled";
+            let held = within(Duration::from_secs(10), || run.said().contains(waits));
+            assert!(held, "{}", run.said());
+            run
+        };
+        let received = |at: &str| {
+            within(Duration::from_secs(30), || {
+                let through = follow.sentinel("--transform-lsn");
+                let query = format!("select '{through}'::pg_lsn >= '{at}'");
+                follow.pair.in_source(&query) == "t"
+            })
+        };
+        let now = "select pg_current_wal_insert_lsn()";
+        // An end that is reached already.
+        let run = pausing(1);
+        let applied = follow.sentinel("--replay-lsn");
+        follow.pair.in_source("insert into t values (2, 'behind')");
+        let all = follow.pair.in_source(now);
+        assert!(received(&all), "{}", run.said());
+        set(&["endpos", &applied]);
+        run.wait().exits(0);
+        assert_eq!(follow.pair.in_target("select count(*) from t"), "1");
+        // One between what was received meanwhile.
+        set(&["endpos", "0/0"]);
+        set(&["apply"]);
+        let run = pausing(3);
+        follow
+            .pair
+            .in_source("insert into t values (4, 'up to it')");
+        let middle = follow.pair.in_source(now);
+        follow
+            .pair
+            .in_source("insert into t values (5, 'behind'); insert into t values (6, 'behind')");
+        let all = follow.pair.in_source(now);
+        assert!(received(&all), "{}", run.said());
+        set(&["endpos", &middle]);
+        set(&["apply"]);
+        run.wait().exits(0);
+        assert_eq!(follow.pair.in_target("select max(id) from t"), "4");
+        follow.end_here();
+        run_follow(&follow, &["--resume"]).exits(0);
+        assert_same_rows(&follow.pair);
+        follow.cleanup(&[]).exits(0);
+    }
+}

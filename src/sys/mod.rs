@@ -14,6 +14,7 @@ pub mod proc;
 pub mod reap;
 pub mod signal;
 pub mod sysv;
+pub mod tcp;
 pub mod terminal;
 pub mod title;
 pub mod tool;

@@ -7,6 +7,7 @@
 
 use super::frame::{self, HEADER_BYTES};
 use super::message::Trouble;
+use crate::sys::tcp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use openssl::ssl::{ErrorCode, Ssl, SslStream};
 use std::io::{self, IoSlice, Read, Write};
@@ -159,6 +160,8 @@ pub(super) struct Link {
     deadline: Option<Instant>,
     heeds_stop: bool,
     message_max: usize,
+    /// How long what was sent may go unacknowledged while something is waited for; none: as TCP has it.
+    silence_max: Option<Duration>,
 }
 
 impl Link {
@@ -172,6 +175,7 @@ impl Link {
             deadline: Some(deadline),
             heeds_stop: true,
             message_max: EARLY_MESSAGE_MAX,
+            silence_max: None,
         }
     }
 
@@ -189,6 +193,19 @@ impl Link {
     /// Ends waits after this time from now on; `None`: never.
     pub(super) fn set_deadline(&mut self, limit: Option<Duration>) {
         self.deadline = limit.map(|limit| Instant::now() + limit);
+    }
+
+    /// Takes a connection for lost where what was sent goes unacknowledged for so long. TCP repeats what a cut
+    /// network lost at ever longer intervals, and after a cut of a minute would go on most of a minute late.
+    pub(super) fn set_silence_max(&mut self, limit: Duration) {
+        self.silence_max = Some(limit);
+    }
+
+    /// Whether the other end, waited for since then, has been silent for too long.
+    fn is_cut(&self, socket: BorrowedFd<'_>, since: Instant) -> bool {
+        self.silence_max.is_some_and(|limit| {
+            since.elapsed() >= limit && tcp::unanswered(socket).is_some_and(|time| time >= limit)
+        })
     }
 
     /// The TLS session, when there is one.
@@ -243,6 +260,7 @@ impl Link {
     /// Waits until the socket is ready for one of `flags`; tells for which.
     fn wait(&self, flags: PollFlags) -> Result<PollFlags, Trouble> {
         let raw = self.stream.raw().ok_or(Trouble::Closed)?;
+        let since = Instant::now();
         loop {
             let limit = match self.deadline {
                 Some(deadline) => deadline.saturating_duration_since(Instant::now()).min(WAIT),
@@ -264,6 +282,9 @@ impl Link {
                 .is_some_and(|deadline| deadline <= Instant::now())
             {
                 return Err(Trouble::TimedOut);
+            }
+            if self.is_cut(raw.as_fd(), since) {
+                return Err(Trouble::Io(io::ErrorKind::TimedOut.into()));
             }
         }
     }

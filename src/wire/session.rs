@@ -109,6 +109,11 @@ impl Session {
         trouble.to_error(self.side, self.backend_pid)
     }
 
+    /// Takes the connection for lost where what is sent goes unacknowledged for so long.
+    pub fn give_up_after(&mut self, silence: std::time::Duration) {
+        self.link.set_silence_max(silence);
+    }
+
     /// A message that has no place here.
     pub(super) fn unexpected(&mut self, tag: u8, place: &str) -> Error {
         let what = if tag == b'W' {

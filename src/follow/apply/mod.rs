@@ -535,16 +535,18 @@ impl<'a> Run<'a> {
         engine: &mut Engine,
         assembler: &mut Assembler,
     ) -> std::result::Result<(), Verdict> {
-        let (endpos, apply) = self
+        let (mut endpos, apply) = self
             .watch
             .look(&mut engine.sessions, &self.settings.origin)?;
-        if endpos != assembler.endpos() && (endpos.is_set() || !self.settings.endpos.is_set()) {
-            log::info!("endpos is now set to {endpos}");
-            assembler.set_endpos(endpos);
-        }
         if !apply && !assembler.is_open() {
             engine.finish(&assembler.statements, false)?;
             self.watch.wait_for_apply()?;
+            // What was set meanwhile holds for the very next transaction.
+            endpos = self.watch.endpos()?;
+        }
+        if endpos != assembler.endpos() && (endpos.is_set() || !self.settings.endpos.is_set()) {
+            log::info!("endpos is now set to {endpos}");
+            assembler.set_endpos(endpos);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 use crate::error::{Context, Error, Kind, Result};
 use crate::follow::applied;
 use crate::follow::origin::Keeper;
+use crate::follow::source::watching;
 use crate::pg::retry::{RECONNECT_BUDGET, with_backoff};
 use crate::pg::{BackendId, Link, PgSession, Profile, quote};
 use crate::sys::clock::nap;
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// How long the session of an earlier run may take to let the origin go.
 const ORIGIN_WAIT: Duration = Duration::from_secs(30);
+
+/// How long what is sent to the target may go unacknowledged: taking up again takes a second, and nothing is lost.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Both sessions.
 pub(super) struct Sessions {
@@ -41,10 +45,11 @@ impl Sessions {
     /// Opens both, takes the origin, and reads how far it has got. `former` is the backend that this
     /// run's work directory knows as its last one. A server that is away is waited for.
     pub(super) fn open(link: &Link, origin: &str, former: Option<i32>) -> Result<(Self, Lsn)> {
-        let mut control = link.session("apply control", &Profile::TargetPlain)?;
+        let mut control = watching(link).session("apply control", &Profile::TargetPlain)?;
         let wire = link.wire("apply", &Profile::TargetApply)?;
         let backend = wire.backend_id().clone();
         let mut session = wire.session;
+        session.give_up_after(SILENCE_MAX);
         replica_role(&mut session)?;
         let keeper = Keeper::find(&mut control, origin)?;
         if keeper == Keeper::Origin {
