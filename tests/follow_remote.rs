@@ -415,3 +415,37 @@ fn a_clone_that_follows_listens_from_its_first_process_to_its_last() {
     run.wait().exits(0);
     assert_same_rows(&follow.pair);
 }
+
+#[test]
+fn an_address_of_ipv6_is_listened_at_and_asked() {
+    let Ok(free) = TcpListener::bind("[::1]:0") else {
+        println!("skipped: there is no IPv6 here");
+        return;
+    };
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let follow = ready();
+    let dir = follow.work.dir();
+    let here = ["--host", "::1", "--port", &port];
+    let run = start(&refs(&words(
+        &follow,
+        &["follow"],
+        &[&here[..], &["--resume"]].concat(),
+    )));
+    let ask = |words: &[&str]| follow.command(words, &here);
+    let listens = || ask(&["sentinel", "get"]).code == 0;
+    assert!(within(PATIENCE, listens), "{}", run.said());
+    ask(&["sentinel", "set", "apply"]).exits(0);
+    follow.pair.in_source("insert into t values (1, 'x')");
+    arrives(&follow, &run, "select count(*) from t", "1");
+    // Nobody listens at the other loopback address.
+    let other = over_tcp(&dir, &port, &["sentinel", "get"], &[]);
+    assert_ne!(other.code, 0, "{}", other.stdout);
+    let source = follow.pair.source();
+    let current = [&["--current", "--source", &source], &here[..]].concat();
+    follow
+        .command(&["sentinel", "set", "endpos"], &current)
+        .exits(0);
+    run.wait().exits(0);
+    assert_same_rows(&follow.pair);
+}

@@ -11,6 +11,7 @@
 #                   steps    receive, transform, apply and catchup as single commands
 #                   follow   one `follow` beside the load
 #                   clone    one `clone --follow` into an empty database
+#                 one seed of four lets these listen (--host ::1) and sets the endpos that way
 #   --runs N      so many runs of each (default 20)
 #   --seed S      the first run's seed, the next one has S+1 (default: random). A run is
 #                 known by its seed: `--mode M --runs 1 --seed S` does it again
@@ -23,7 +24,7 @@
 set -uo pipefail
 . "$(dirname "$0")/setup.sh"
 
-usage() { sed -n '3,23s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '3,24s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 all=("$@") runs=20 seed=$RANDOM mode= plugin= limit= at_once=4
 while [ $# -gt 0 ]; do
     case "$1" in

@@ -67,6 +67,15 @@ struct Run {
     dice: Dice,
     schema: Schema,
     follow: Follow,
+    /// Where a whole follow listens, if it does.
+    listens: Option<(&'static str, String)>,
+}
+
+/// An address that nothing but a listener uses: connections to the servers go from 127.0.0.1.
+fn address() -> Option<(&'static str, String)> {
+    let listener = std::net::TcpListener::bind("[::1]:0").ok()?;
+    let port = listener.local_addr().ok()?.port();
+    Some(("::1", port.to_string()))
 }
 
 impl Run {
@@ -90,6 +99,7 @@ impl Run {
             dice,
             schema,
             follow,
+            listens: (seed % 4 == 1).then(address).flatten(),
         }
     }
 

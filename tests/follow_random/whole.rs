@@ -88,7 +88,40 @@ fn begin(this: &Run, kind: Kind, more: &[&str]) -> Running {
         follow.plugin,
     ];
     words.extend(more);
+    if let Some((host, port)) = &this.listens {
+        words.extend(["--host", host, "--port", port]);
+    }
     start(&words)
+}
+
+/// A `stream` command to the follow that listens.
+fn over_tcp(this: &Run, command: &[&str], more: &[&str]) -> Option<Output> {
+    let (host, port) = this.listens.as_ref()?;
+    let all = [more, &["--host", host, "--port", port]].concat();
+    Some(this.follow.command(command, &all))
+}
+
+/// Sets the endpos to where the source is, through the listener where there is one. It may have been killed a moment
+/// ago, but comes back as long as the follow lives.
+fn end_here(this: &Run, running: &Running) -> Result<String, String> {
+    let source = this.follow.pair.source();
+    let current = ["--current", "--source", &source];
+    let mut said = String::new();
+    let mut set = None;
+    let is_done = || {
+        let lives = crate::support::program::lives(running.pid());
+        let asked = over_tcp(this, &["sentinel", "set", "endpos"], &current);
+        let is_listening = asked.is_some() && lives;
+        if let Some(out) = asked {
+            said.clone_from(&out.stderr);
+            set = (out.code == 0).then(|| out.stdout.trim_end().to_owned());
+        }
+        set.is_some() || !is_listening
+    };
+    if !within(GONE, is_done) {
+        return Err(format!("the listener does not come back: {said}"));
+    }
+    Ok(set.unwrap_or_else(|| this.follow.end_here()))
 }
 
 /// Both sides have the same rows before anything is followed.
@@ -239,6 +272,14 @@ fn work(this: &mut Run, load: &mut Load, kind: Kind, running: &mut Running) -> R
                 must(&out, "sentinel set")?;
             }
             8 | 9 => wait(this.dice.below(300)),
+            10..13 => {
+                // Whatever runs may have been killed a moment ago: an answer, or a word of why there is none.
+                if let Some(out) = over_tcp(this, &["sentinel", "get"], &["--json"])
+                    && (out.code == 0) == out.stdout.is_empty()
+                {
+                    return Err(format!("no answer and no error: {}", out.stderr));
+                }
+            }
             _ => {}
         }
     }
@@ -299,7 +340,7 @@ fn end(this: &mut Run, load: &mut Load, kind: Kind, mut running: Running) -> Res
         &this.follow.command(&["sentinel", "set", "apply"], &[]),
         "set apply",
     )?;
-    let mut endpos = this.follow.end_here();
+    let mut endpos = end_here(this, &running)?;
     if this.dice.chance(1, 3) {
         // It is moved on while the end is being made.
         wait(this.dice.below(400));
@@ -307,7 +348,7 @@ fn end(this: &mut Run, load: &mut Load, kind: Kind, mut running: Running) -> Res
             load.step(&this.schema, &mut this.dice);
         }
         load.finish(&mut this.dice);
-        endpos = this.follow.end_here();
+        endpos = end_here(this, &running)?;
     }
     if this.dice.chance(1, 2) {
         wait(this.dice.below(300));

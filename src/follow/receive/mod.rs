@@ -125,6 +125,7 @@ pub fn run(settings: &ReceiveSettings, stop: &dyn Fn() -> bool) -> Result<Outcom
         last_contact: Instant::now(),
         failures: 0,
         same_error: None,
+        unfit: None,
     }
     .run()
 }
@@ -154,6 +155,9 @@ struct Receiver<'a> {
     failures: u32,
     /// The last error of the server, where it came, and how often.
     same_error: Option<(String, Lsn, u32)>,
+    /// The transaction that there was no room for, its bytes so far, and where the one before it ends. It comes
+    /// again: where there is still none for what is received before it, waiting helps no more than within it.
+    unfit: Option<(u32, u64, Lsn)>,
 }
 
 impl Receiver<'_> {
@@ -176,7 +180,7 @@ impl Receiver<'_> {
                 Ok(Ended::Endpos(endpos)) => return Ok(Outcome::Endpos(endpos)),
                 Ok(Ended::Stopped) => return Ok(Outcome::Stopped),
                 Ok(Ended::Full) => {
-                    if !self.wait_for_room(None)? {
+                    if !self.wait_for_room(self.unfit)? {
                         return Ok(Outcome::Stopped);
                     }
                 }
@@ -306,6 +310,7 @@ impl Receiver<'_> {
         self.last_contact = Instant::now();
         if store.transactions > 0 {
             self.failures = 0;
+            self.unfit = None;
         }
         let result = match result {
             Err(_) if store.is_full() => Ok(Ended::Full),
@@ -333,15 +338,14 @@ impl Receiver<'_> {
             }
             Ok(Ended::Full) => {
                 if let Some((xid, bytes)) = store.open_transaction() {
-                    return self
-                        .wait_for_room(Some((xid, bytes, store.boundary())))
-                        .map(|goes_on| {
-                            if goes_on {
-                                Ended::Renew
-                            } else {
-                                Ended::Stopped
-                            }
-                        });
+                    self.unfit = Some((xid, bytes, store.boundary()));
+                    return self.wait_for_room(self.unfit).map(|goes_on| {
+                        if goes_on {
+                            Ended::Renew
+                        } else {
+                            Ended::Stopped
+                        }
+                    });
                 }
             }
             Ok(Ended::ByServer | Ended::Renew) => {}
