@@ -129,9 +129,10 @@ impl CloneHost {
                 let is_public = !is_service_alive(&means.layout, borrowed::SERVICE)?;
                 let place = is_public.then_some(&means.layout);
                 let (session, id) = snapshot::export(leaf, means.source()?)?;
-                means
-                    .run
-                    .set_snapshot(&Ledger::open(&means.layout.ledger())?, &id)?;
+                let ledger = Ledger::open(&means.layout.ledger())?;
+                ledger.leave_log()?;
+                means.run.set_snapshot(&ledger, &id)?;
+                drop(ledger);
                 snapshot::hold(leaf, session, &id, place)
             }),
             Role::Fetch => Box::new(move |leaf| read::fetch(leaf, &input)),
