@@ -159,25 +159,6 @@ fn following_needs_logical_wal_a_slot_and_keys() {
 }
 
 #[test]
-fn tables_that_an_extension_spreads_by_itself_are_refused() {
-    let pair = Pair::with(
-        "create extension hstore; create schema _timescaledb_catalog;
-         create table _timescaledb_catalog.hypertable (id integer);
-         update pg_extension set extname = 'timescaledb' where extname = 'hstore'",
-    );
-    let without = check(&pair.source(), &pair.target(), &["--skip-extensions"]);
-    assert!(
-        !without.stdout.contains("hypertables"),
-        "{}",
-        without.stdout
-    );
-    pair.in_source("insert into _timescaledb_catalog.hypertable values (1)");
-    pair.clone(&WorkDir::new(), &[])
-        .exits(6)
-        .says(&["1 hypertables of timescaledb"]);
-}
-
-#[test]
 fn what_an_earlier_follow_has_left_is_named_with_the_statements_that_remove_it() {
     let pair = lonely_pair();
     pair.in_source(

@@ -37,6 +37,7 @@ mod follow_shape;
 mod follow_standby;
 mod follow_table;
 mod held;
+mod hooks;
 mod list;
 mod looking;
 mod lost;

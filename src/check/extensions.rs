@@ -4,11 +4,14 @@
 //! writes nothing.
 
 use super::finding::Findings;
+use super::hooks::{self, Hooked};
 use super::preflight::Choices;
 use super::rights::{self, Known};
 use crate::error::{Error, Kind, Result};
 use crate::filter::PG_EXTENSION;
 use crate::pg::{PgSession, quote};
+use crate::schema::hooks::TIMESCALEDB;
+use crate::schema::server::ServerFacts;
 use crate::units::Side;
 use std::collections::BTreeMap;
 
@@ -24,41 +27,90 @@ const LIST_CONFIGS: &str = "select c.oid::pg_catalog.regclass::text, coalesce(x.
     where e.extname = $1";
 
 /// Extensions whose tables are more than their rows: name, the table that lists them, what they are called.
-const OWN_TABLES: [(&str, &str, &str); 2] = [
-    (
-        "timescaledb",
-        "_timescaledb_catalog.hypertable",
-        "hypertables",
-    ),
-    (
-        "citus",
-        "pg_catalog.pg_dist_partition",
-        "distributed tables",
-    ),
-];
+const OWN_TABLES: [(&str, &str, &str); 1] = [(
+    "citus",
+    "pg_catalog.pg_dist_partition",
+    "distributed tables",
+)];
 
 /// An extension of the source.
 struct Wanted {
     schema: String,
     version: String,
+    /// Filters leave it out.
+    is_left_out: bool,
 }
 
-/// Looks at all extensions of the source. Errors: a query that failed.
+/// A session of the target, and what is known of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum There {
+    /// In the database that is copied into.
+    Database,
+    /// In another one, as that is still to be made.
+    Server,
+}
+
+/// What extensions of the source want a run to do.
+#[derive(Clone, Debug, Default)]
+pub struct Hooks {
+    /// The source has timescaledb.
+    pub has_timescaledb: bool,
+    /// What is called, a line each.
+    pub calls: Vec<String>,
+}
+
+impl Hooks {
+    /// Changes of tables that an extension keeps in its own ways cannot be followed.
+    pub(super) fn refuse_follow(&self) -> Result<()> {
+        if !self.has_timescaledb {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Source,
+            "changes of a database with timescaledb cannot be followed",
+        )
+        .with_sqlstate("0A000")
+        .detail(
+            "Chunks that come later are not on the target, its jobs compress and drop chunks there by \
+             themselves, and compressed rows change in other tables than their own.",
+        )
+        .hint(
+            "Stop the writers and clone without --follow, or use the tools of timescaledb. Where nothing uses \
+             the extension, run on the source: drop extension timescaledb;",
+        ))
+    }
+}
+
+/// Looks at all extensions of the source; says what they want to be called. Errors: a query that failed.
 pub(super) fn look(
     (source, _): Known<'_>,
-    (target, target_facts): Known<'_>,
+    (target, target_facts, there): (&mut PgSession, &ServerFacts, There),
     choices: &Choices,
     findings: &mut Findings,
-) -> Result<()> {
-    let wanted: BTreeMap<String, Wanted> = source
+) -> Result<Hooks> {
+    let mut wanted: BTreeMap<String, Wanted> = source
         .query(LIST, &[])?
         .iter()
-        .filter(|row| !choices.left_out.contains(PG_EXTENSION, row.get(3)))
         .map(|row| {
-            let (schema, version) = (row.get(1), row.get(2));
-            (row.get(0), Wanted { schema, version })
+            let one = Wanted {
+                schema: row.get(1),
+                version: row.get(2),
+                is_left_out: choices.left_out.contains(PG_EXTENSION, row.get(3)),
+            };
+            (row.get(0), one)
         })
         .collect();
+    let mut hooks = Hooks::default();
+    if let Some(one) = wanted.get(TIMESCALEDB) {
+        let one = Hooked {
+            version: &one.version,
+            is_left_out: one.is_left_out,
+        };
+        let target = (there == There::Database).then_some(&mut *target);
+        hooks.calls = hooks::timescaledb(source, target, (&one, choices), findings)?;
+        hooks.has_timescaledb = true;
+    }
+    wanted.retain(|_, one| !one.is_left_out);
     for (name, table, what) in OWN_TABLES {
         if wanted.contains_key(name) {
             findings.take(refuse_own_tables(source, name, table, what));
@@ -94,6 +146,14 @@ pub(super) fn look(
             .iter()
             .find(|(pinned, _)| *pinned == name);
         let version = pinned.map(|(_, version)| version.as_str());
+        // Its catalogs are copied, so it comes in the source's version, which was looked for already.
+        let version = version.or((name == TIMESCALEDB).then_some(one.version.as_str()));
+        if name == TIMESCALEDB
+            && !row.get::<_, Vec<String>>(2).contains(&one.version)
+            && pinned.is_none()
+        {
+            continue;
+        }
         let (default, versions): (Option<String>, Vec<String>) = (row.get(1), row.get(2));
         let trusted = row.get::<_, bool>(5) && target_facts.role.can_create;
         let refused = row.get::<_, bool>(4) && !trusted && !may_create;
@@ -126,7 +186,7 @@ pub(super) fn look(
             );
         }
     }
-    Ok(())
+    Ok(hooks)
 }
 
 /// Refuses tables that the extension spreads over others in ways of its own.

@@ -2,12 +2,13 @@
 //!
 //! Runs in the prepare process, and in the main program. Reads both servers, writes nothing.
 
+use super::extensions::{self, There};
 use super::finding::Findings;
 use super::preflight::{Choices, Found, look_at_source, look_at_target, refuse_missing_roles};
 use super::rights::Known;
 use super::stream::{self, FollowChoices};
 use super::target::refuse_foreign_record;
-use super::{extensions, health, identity, privileges, rights, roles};
+use super::{health, identity, privileges, rights, roles};
 use crate::error::{Error, Result};
 
 /// Looks at both sides. Nothing was found out where these cannot work together at all. Errors: a query
@@ -44,14 +45,19 @@ pub fn look(
     both(roles::look)?;
     both(rights::look)?;
     both(privileges::look)?;
-    both(extensions::look)?;
     both(health::look)?;
+    let (from, to) = (
+        (&mut *source, source_facts),
+        (&mut *target, target_facts, There::Database),
+    );
+    let hooks = extensions::look(from, to, choices, &mut findings)?;
     health::encodings(source_facts, target_facts, &mut findings);
     if let Some(follow) = follow {
+        findings.take(hooks.refuse_follow());
         let (from, to) = ((source, source_facts), (target, target_facts));
         stream::look(from, to, (follow, &choices.left_out), &mut findings)?;
     }
-    Ok((findings, Some(found)))
+    Ok((findings, Some(Found { hooks, ..found })))
 }
 
 /// Looks at a database of the source that is to be made on the target, where `target` is a session of
@@ -63,14 +69,14 @@ pub fn look_at_new(
 ) -> Result<Findings> {
     let mut findings = Findings::default();
     look_at_source(source, source_facts, choices, &mut findings)?;
-    for check in [extensions::look as Check, health::look] {
-        check(
-            (&mut *source, source_facts),
-            (&mut *target, target_facts),
-            choices,
-            &mut findings,
-        )?;
-    }
+    let to = (&mut *target, target_facts, There::Server);
+    extensions::look((&mut *source, source_facts), to, choices, &mut findings)?;
+    health::look(
+        (source, source_facts),
+        (target, target_facts),
+        choices,
+        &mut findings,
+    )?;
     Ok(findings)
 }
 

@@ -7,6 +7,7 @@ mod connect;
 mod extensions;
 mod finding;
 mod health;
+mod hooks;
 mod host;
 mod identity;
 mod leftover;
@@ -21,7 +22,9 @@ mod stream;
 mod target;
 
 pub use connect::{Connected, connect};
+pub use extensions::Hooks;
 pub use finding::{Finding, Findings, Level, Verdict};
+pub use hooks::refuse_hypertables;
 pub use host::look_at_host;
 pub use identity::{identity, not_the_same_database, versions};
 pub use look::{look, look_at_new};

@@ -2,6 +2,7 @@
 //!
 //! Runs in the prepare process, and in the main program for `check` and `--dry-run`.
 
+use super::extensions::Hooks;
 use super::finding::Findings;
 use crate::error::{Error, Kind, Result};
 use crate::filter::LeftOut;
@@ -53,12 +54,14 @@ pub struct Choices {
 }
 
 /// What the checks found out for those who come later.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Found {
     /// Relations that `pg_dump` locks.
     pub locked_relations: u64,
     /// Columns of the source carry `pg_attver`.
     pub has_attver: bool,
+    /// What extensions want a run to do.
+    pub hooks: Hooks,
 }
 
 /// Looks at the source alone: what cannot be read, what is not copied. Errors: a query that failed.
@@ -87,6 +90,7 @@ pub fn look_at_source(
     let found = Found {
         locked_relations: counts.locked_relations,
         has_attver: counts.has_attver,
+        hooks: Hooks::default(),
     };
     if choices.skip_definitions {
         return Ok(found);

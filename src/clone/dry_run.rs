@@ -66,7 +66,10 @@ pub(super) fn check(
 ) -> Result<Preview> {
     let survey = survey::survey(settings, source, target, follow)?;
     let about = about_sides(&survey);
-    Ok(Preview::of(survey.findings, about))
+    Ok(Preview {
+        findings: survey.findings,
+        about: (calls_text(&survey.calls), about),
+    })
 }
 
 /// Looks at both sides, and plans the copy if they can work together.
@@ -87,7 +90,9 @@ pub(super) fn plan(
             .take(fetch(settings, source, target, &mut ledger))
         {
             let tables = tables(&ledger)?;
-            shown = filters_text(&survey.selection) + &text(&tables, &counts);
+            shown = filters_text(&survey.selection)
+                + &calls_text(&survey.calls)
+                + &text(&tables, &counts);
             about["filters"] = filters_json(&survey.selection);
             about["tables"] = serde_json::to_value(&tables).unwrap_or_default();
             about["indexes"] = counts.indexes.into();
@@ -116,6 +121,7 @@ fn about_sides(survey: &Survey) -> serde_json::Value {
         "tools": tools.map(|tools| {
             serde_json::json!({ "dir": tools.dir, "version": tools.version.to_string() })
         }),
+        "calls": survey.calls,
     })
 }
 
@@ -187,6 +193,11 @@ fn filters_json(selection: &Selection) -> serde_json::Value {
         "left-out": of(What::Object), "without-rows": of(What::Rows), "kept": of(What::Kept),
         "warnings": selection.warnings,
     })
+}
+
+/// What is called on the target for extensions of the source.
+fn calls_text(calls: &[String]) -> String {
+    calls.iter().map(|call| format!("{call}\n")).collect()
 }
 
 fn filters_text(selection: &Selection) -> String {

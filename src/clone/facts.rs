@@ -17,6 +17,9 @@ pub(super) struct SourceFacts {
     pub(super) relations: u64,
     /// Columns carry `pg_attver`.
     pub(super) has_attver: bool,
+    /// It has timescaledb.
+    #[serde(default)]
+    pub(super) has_timescaledb: bool,
 }
 
 /// Facts of a run. A side that the command does not connect to has no pin.

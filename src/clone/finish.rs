@@ -6,6 +6,7 @@
 use super::goal::{Goal, Part};
 use super::post_data::{drop_progress_table, redo_emptied_tables};
 use super::pre_data::PreDataInput;
+use super::restoring;
 use crate::catalog::{Ledger, sqlite_error};
 use crate::error::{Error, Result};
 use crate::pg::{Profile, Token};
@@ -29,7 +30,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     if !is_in_doubt(&ledger)? {
         drop_progress_table(&ledger, &mut target, &means.uuid)?;
     }
-    Ok(())
+    restoring::end(input, (&mut ledger, &mut target))
 }
 
 /// No unit that the command is for may be left, however the workers ended.

@@ -34,6 +34,7 @@ mod properties;
 mod read;
 mod recorded;
 mod requirements;
+mod restoring;
 mod roles;
 mod rows;
 mod settings;
@@ -331,6 +332,7 @@ fn close(layout: &Layout, run: Run, elapsed_ms: u64, result: &Result<()>) -> Res
     let ledger = Ledger::open(&layout.ledger())?;
     Step::Data.add(ledger.connection(), data_wall_ms(&ledger, run)?, 0)?;
     Step::Total.add(ledger.connection(), elapsed_ms, 0)?;
+    restoring::tell(&ledger, result)?;
     let outcome = match result {
         Ok(()) => "done",
         Err(error) if matches!(error.kind(), Kind::Stopped(_)) => "stopped",

@@ -10,6 +10,7 @@ use super::goal::Part;
 use super::left_behind;
 use super::pre_data::PreDataInput;
 use super::properties;
+use super::restoring;
 use crate::catalog::{Ledger, Run, Sentinel, Step, sqlite_error};
 use crate::dump::list_plan::{
     LIST_EXISTING, LIST_EXISTING_PUBLICATION_SCHEMAS, kept, left_behind, narrowed, plan_post_data,
@@ -41,6 +42,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
         .session(leaf.role.label(), &Profile::Catalog)?;
     let _registered = canceller.register(Token::from_session(&target));
     if redo_emptied_tables(&mut ledger, &mut target)? {
+        restoring::begin(input, (&mut ledger, &mut target))?;
         if input.settings.goal.has(Part::TableData) {
             leaf.report(&Report::Redo);
             return Ok(());
@@ -53,6 +55,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
     }
     restore(leaf, input, &mut ledger, &mut target)?;
     analyze(input, &ledger, &mut target)?;
+    restoring::end(input, (&mut ledger, &mut target))?;
     if !input.settings.switches.skip_db_properties {
         properties::apply_last(&ledger, &mut target, means.run)?;
     }

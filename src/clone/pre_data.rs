@@ -17,6 +17,7 @@ use super::plan;
 use super::post_data::drop_progress_table;
 use super::properties;
 use super::requirements::{self, Requirement};
+use super::restoring;
 use super::rows;
 use super::settings::CloneSettings;
 use super::take_up;
@@ -89,9 +90,13 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
             restore(leaf, input, (&mut ledger, &mut target), &archive_run()?)?;
         } else {
             log::info!("Skipping the pre-data section, restored by a previous run");
+            restoring::begin(input, (&mut ledger, &mut target))?;
         }
         let elapsed_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(0);
         Step::PreData.add(ledger.connection(), elapsed_ms, 0)?;
+    }
+    if !goal.has(Part::PreData) && goal != Goal::CopyExtensions {
+        restoring::begin(input, (&mut ledger, &mut target))?;
     }
     if goal == Goal::RestorePreData {
         return drop_progress_table(&ledger, &mut target, &means.uuid);
@@ -153,8 +158,9 @@ fn ready(
     }
     if goal == Goal::CopyExtensions {
         requirements::make_in_their_schemas(input, (ledger, target))?;
+        restoring::begin(input, (ledger, target))?;
     }
-    if goal == Goal::CopyData {
+    if goal == Goal::CopyData || input.settings.switches.skip_extensions {
         requirements::leave_out_absent(input, (ledger, target))?;
     }
     if goal.has(Part::TableData) {
@@ -195,13 +201,16 @@ fn restore(
         facts.public_stays = keep_public(ledger, target, run, &facts)?;
     }
     facts.foreign_extensions = target::list_foreign_extensions(&mut target.client)?;
-    if input.settings.requirements.is_some() && !switches.skip_extensions {
+    // An extension that wants to be told of the restore is made before it.
+    let is_told = restoring::is_wanted(input, ledger)?;
+    if (is_told || input.settings.requirements.is_some()) && !switches.skip_extensions {
         facts.extensions = list_plan::ExtensionRule::Ours;
         let plan = plan_pre_data(&entries, &facts);
         requirements::make_extensions(input, (ledger, target), archive_run, &plan)?;
         facts
             .target_schemas
             .extend(target::list_namespaces(&mut target.client)?);
+        restoring::begin(input, (ledger, target))?;
     }
     let plan = plan_pre_data(&entries, &facts);
     let list = archive_run.dir.filtered_list(Section::PreData);

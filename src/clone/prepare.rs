@@ -94,6 +94,11 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         (&mut source, &mut target),
         &selection.left_out,
     ));
+    if let Some(target) = &mut target
+        && known.as_ref().is_some_and(|known| known.has_timescaledb)
+    {
+        findings.take(refuse_hypertables(&ledger, &settings, target));
+    }
     findings.refuse()?;
     let tools = tools.flatten();
     if stored.is_some() {
@@ -309,6 +314,7 @@ fn look(
             server: source.facts.clone(),
             relations: found.locked_relations,
             has_attver: found.has_attver,
+            has_timescaledb: found.hooks.has_timescaledb,
         });
         return Ok(Looked {
             findings,
@@ -357,12 +363,14 @@ fn look(
                 server: source.facts.clone(),
                 relations: found.locked_relations,
                 has_attver: found.has_attver,
+                has_timescaledb: false,
             })
         }
         Some(source) => Some(SourceFacts {
             server: source.facts.clone(),
             relations: stored.as_ref().map_or(0, |stored| stored.relations),
-            has_attver: stored.is_some_and(|stored| stored.has_attver),
+            has_attver: stored.as_ref().is_some_and(|stored| stored.has_attver),
+            has_timescaledb: stored.is_some_and(|stored| stored.has_timescaledb),
         }),
         None => stored,
     };
@@ -456,6 +464,21 @@ fn refuse_occupied(
         && !switches.drop_if_exists
     {
         check::no_large_object_clashes(&mut source.session, &mut target.session)?;
+    }
+    Ok(())
+}
+
+/// Refuses hypertables that the target has before this work directory has brought any.
+fn refuse_hypertables(
+    ledger: &Ledger,
+    settings: &CloneSettings,
+    target: &mut Connected,
+) -> Result<()> {
+    let restarts = settings.intent == Intent::Restart;
+    let begun = |part| Ok::<_, Error>(begun::first_run(ledger.connection(), part)?.is_some());
+    let is_first = !begun(Part::Extensions)? && (restarts || !begun(Part::PreData)?);
+    if is_first && settings.goal.has(Part::PreData) && !settings.switches.skip_extensions {
+        check::refuse_hypertables(&mut target.session)?;
     }
     Ok(())
 }

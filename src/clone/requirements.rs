@@ -9,6 +9,7 @@ use crate::dump::list_plan::{self, kept, print_edits, schemas_only};
 use crate::dump::{ArchiveRun, RestoreMode, RestoreOptions};
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::{PgSession, quote};
+use crate::schema::hooks::TIMESCALEDB;
 use std::path::Path;
 
 /// An extension and the version to install.
@@ -73,7 +74,7 @@ pub(super) fn make_in_their_schemas(
 ) -> Result<()> {
     let mut schemas: Vec<String> = extensions(ledger)?
         .into_iter()
-        .map(|(_, schema)| schema)
+        .map(|(_, schema, _)| schema)
         .filter(|schema| schema != "public" && !schema.starts_with("pg_"))
         .collect();
     schemas.sort();
@@ -88,7 +89,7 @@ pub(super) fn make_in_their_schemas(
 /// Makes the source's extensions; there already is fine.
 fn make_all(input: &PreDataInput, (ledger, target): (&Ledger, &mut PgSession)) -> Result<()> {
     let extensions = extensions(ledger)?;
-    let is_there = |one: &&Requirement| extensions.iter().any(|(name, _)| *name == one.name);
+    let is_there = |one: &&Requirement| extensions.iter().any(|(name, ..)| *name == one.name);
     for Requirement { name, .. } in input.requirements.iter().filter(|one| !is_there(one)) {
         let line = format!(
             "The requirements name extension \"{name}\", which the source does not have, or filters leave \
@@ -98,13 +99,17 @@ fn make_all(input: &PreDataInput, (ledger, target): (&Ledger, &mut PgSession)) -
         let run = input.means.run;
         run.notice(ledger.connection(), "requirement without effect", &line)?;
     }
-    for (name, schema) in extensions {
+    for (name, schema, of_source) in extensions {
         let wanted = input
             .requirements
             .iter()
             .find(|requirement| requirement.name == name);
+        let wanted = wanted.map(|requirement| &requirement.version);
+        // The rows of its catalogs are those of one version.
+        let same = (name == TIMESCALEDB).then_some(&of_source);
         let version = wanted
-            .map(|requirement| format!(" version {}", quote::literal(&requirement.version)))
+            .or(same)
+            .map(|version| format!(" version {}", quote::literal(version)))
             .unwrap_or_default();
         let statement = format!(
             "create extension if not exists {} with schema {}{version} cascade",
@@ -119,7 +124,7 @@ fn make_all(input: &PreDataInput, (ledger, target): (&Ledger, &mut PgSession)) -
     Ok(())
 }
 
-/// `copy data` makes no extensions: configuration of those that the target lacks is left out, and told.
+/// `copy data` and `--skip-extensions` make no extensions: configuration of those that the target lacks is left out, and told.
 pub(super) fn leave_out_absent(
     input: &PreDataInput,
     (ledger, target): (&mut Ledger, &mut PgSession),
@@ -130,8 +135,10 @@ pub(super) fn leave_out_absent(
         .map(|row| row.get(0))
         .collect();
     let run = input.means.run;
-    for (name, _) in extensions(ledger)? {
-        if there.contains(&name) {
+    let skips = input.settings.switches.skip_extensions;
+    for (name, ..) in extensions(ledger)? {
+        // The rows of timescaledb are for its restoring mode alone.
+        if there.contains(&name) && !(skips && name == TIMESCALEDB) {
             continue;
         }
         let skipped = ledger.write(|tx| {
@@ -144,8 +151,8 @@ pub(super) fn leave_out_absent(
         })?;
         if skipped > 0 {
             let line = format!(
-                "Extension \"{name}\" is not on the target: rows of its configuration tables are \
-                 not copied; make it and run pgcopydb copy extensions"
+                "Extension \"{name}\" is not on the target, or not to be told of the copy: rows of its \
+                 configuration tables are not copied; make it and run pgcopydb copy extensions"
             );
             log::warn!("{line}");
             run.notice(ledger.connection(), "extension left out", &line)?;
@@ -154,12 +161,13 @@ pub(super) fn leave_out_absent(
     Ok(())
 }
 
-fn extensions(ledger: &Ledger) -> Result<Vec<(String, String)>> {
-    let read = || -> rusqlite::Result<Vec<(String, String)>> {
+/// Name, schema and version of each on the source.
+fn extensions(ledger: &Ledger) -> Result<Vec<(String, String, String)>> {
+    let read = || -> rusqlite::Result<Vec<(String, String, String)>> {
         ledger
             .connection()
-            .prepare("select extname, nspname from s_extension order by oid")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .prepare("select extname, nspname, version from s_extension order by oid")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect()
     };
     read().map_err(|error| sqlite_error("read", &error))

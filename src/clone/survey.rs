@@ -30,6 +30,8 @@ pub(super) struct Survey {
     pub(super) findings: Findings,
     pub(super) tools: Option<Tools>,
     pub(super) selection: Selection,
+    /// What extensions want to be called, a line each.
+    pub(super) calls: Vec<String>,
     pub(super) sides: Option<(Connected, Connected)>,
 }
 
@@ -111,7 +113,7 @@ fn look(
 ) -> Result<Looked> {
     let sides = (&mut *source, &mut *target);
     let (mut findings, found, selection) = look_at_both(settings, sides, follow, None)?;
-    let tools = found.and_then(|found| {
+    let tools = found.as_ref().and_then(|found| {
         findings.take(Installed::find(&SearchPlaces::from_environment()).choose(
             source.facts.version,
             target.facts.version,
@@ -170,6 +172,7 @@ pub(super) fn survey_sides(
             findings: before,
             tools: None,
             selection: Selection::default(),
+            calls: Vec::new(),
             sides: None,
         });
     };
@@ -191,10 +194,19 @@ pub(super) fn survey_sides(
         };
         findings.take(occupied);
     }
+    if found
+        .as_ref()
+        .is_some_and(|found| found.hooks.has_timescaledb)
+        && !settings.switches.skip_extensions
+    {
+        findings.take(check::refuse_hypertables(&mut target.session));
+    }
+    let calls = found.as_ref().map(|found| found.hooks.calls.clone());
     Ok(Survey {
         findings,
         tools,
         selection,
+        calls: calls.unwrap_or_default(),
         sides: found.map(|_| (source, target)),
     })
 }

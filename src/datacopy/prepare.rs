@@ -14,6 +14,7 @@ use crate::conninfo::ConnInfo;
 use crate::error::{Error, Kind, Result};
 use crate::fkey::{self, Limits};
 use crate::pg::{PgSession, Token};
+use crate::schema::hooks::{TIMESCALEDB, list_hypertables};
 use crate::schema::server::ServerFacts;
 use crate::supervisor::{Leaf, Report};
 use crate::units::{PgVersion, Side};
@@ -57,6 +58,7 @@ pub(super) fn make_plan(
     let mut target = connect(leaf.role.label(), &input.target, Side::Target)?;
     let _target = canceller.register(Token::from_session(&target.session));
     refuse_versions(&source.facts, &target.facts)?;
+    refuse_own_ways(&mut source)?;
     // Their locks would keep the look at the tables waiting: those of an interrupted run of ours are ended,
     // another run is a reason to refuse before anything is looked at.
     worker::end_backends(leaf, (Some(&source.link), Some(&target.link)), &left)?;
@@ -228,6 +230,28 @@ fn refuse_versions(source: &ServerFacts, target: &ServerFacts) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses tables whose rows are not in them but where an extension has put them, in other places on each side.
+fn refuse_own_ways(source: &mut Connected) -> Result<()> {
+    let database = &source.facts.database;
+    let found = if database.has(TIMESCALEDB) {
+        let all = list_hypertables(&mut source.session.client, Side::Source)?;
+        let count = all.iter().filter(|one| !one.is_chunk).count();
+        (count > 0).then(|| format!("{count} hypertables of timescaledb"))
+    } else {
+        None
+    };
+    let Some(found) = found else {
+        return Ok(());
+    };
+    Err(Error::new(
+        Kind::Source,
+        format!("the source has {found}, whose rows alone are not copied"),
+    )
+    .with_sqlstate("0A000")
+    .detail("Their chunks are other tables on the target, or not there yet.")
+    .hint("Copy the whole database with pgcopydb clone."))
 }
 
 /// Refuses to copy a database onto itself: a lock taken on the source must not be seen on the target. Cluster

@@ -5,6 +5,7 @@
 //! not done.
 
 mod config;
+pub mod restoring;
 
 use crate::catalog::unit::{Done, Kind, Unit};
 use crate::catalog::{Ledger, Step, sqlite_error};

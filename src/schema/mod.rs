@@ -13,6 +13,7 @@
 )]
 
 pub mod copy_format;
+pub mod hooks;
 pub mod plan;
 pub mod preflight;
 pub mod select_list;

@@ -47,6 +47,16 @@ pub struct DatabaseFacts {
     pub locale_provider: Option<String>,
     /// Locale of the provider, when it is not the C library.
     pub icu_locale: Option<String>,
+    /// Extensions in it that keep tables in ways of their own: timescaledb, citus.
+    #[serde(default)]
+    pub own_ways: Vec<String>,
+}
+
+impl DatabaseFacts {
+    /// Whether it has an extension that keeps tables in ways of its own.
+    pub fn has(&self, extension: &str) -> bool {
+        self.own_ways.iter().any(|name| name == extension)
+    }
 }
 
 /// The current role.
@@ -137,6 +147,7 @@ fn database_facts(row: &postgres::Row) -> Result<DatabaseFacts> {
         ctype: get(row, "datctype")?,
         locale_provider: get(row, "locale_provider")?,
         icu_locale: get(row, "icu_locale")?,
+        own_ways: get(row, "own_ways")?,
     })
 }
 

@@ -5,7 +5,8 @@
 --   in_recovery bool, rolname text, is_superuser bool, can_create bool, can_create_db bool,
 --   can_read_identity bool, integer_datetimes bool, block_size int4, max_connections int4,
 --   reserved_connections int4, used_connections int8, max_worker_processes int4,
---   max_locks_per_transaction int4, max_prepared_transactions int4.
+--   max_locks_per_transaction int4, max_prepared_transactions int4,
+--   own_ways text[] (extensions that keep tables in ways of their own).
 -- One row. Servers: 9.6 and later. Encoding and collation are those of the database.
 select current_setting('server_version_num')::int4 as version,
        d.datname::text, d.oid as database_oid,
@@ -28,7 +29,9 @@ select current_setting('server_version_num')::int4 as version,
        (select coalesce(sum(numbackends), 0)::int8 from pg_catalog.pg_stat_database) as used_connections,
        current_setting('max_worker_processes')::int4 as max_worker_processes,
        current_setting('max_locks_per_transaction')::int4 as max_locks_per_transaction,
-       current_setting('max_prepared_transactions')::int4 as max_prepared_transactions
+       current_setting('max_prepared_transactions')::int4 as max_prepared_transactions,
+       array(select e.extname::text from pg_catalog.pg_extension e
+              where e.extname in ('timescaledb', 'citus') order by 1) as own_ways
   from pg_catalog.pg_database d
        cross join lateral (select to_jsonb(d) as db) j
        join pg_catalog.pg_roles r on r.rolname = current_user

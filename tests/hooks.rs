@@ -1,0 +1,322 @@
+//! Extensions that are told of a restore, by stand-ins: any extension takes the name of timescaledb or citus in
+//! `pg_extension`, and gets their tables and functions as members. The functions write down what they see.
+
+use nix::sys::signal::Signal::SIGKILL;
+
+use crate::steps::RESUME;
+use crate::support::program::start_program;
+use crate::support::servers::GATED;
+use crate::support::{Output, Pair, WorkDir, run};
+
+/// What both sides have of timescaledb.
+const TIMESCALEDB: &str = "
+    create extension tcn;
+    create schema _timescaledb_catalog; create schema _timescaledb_internal;
+    create table _timescaledb_catalog.hypertable (
+        id integer primary key, schema_name name, table_name name,
+        compressed_hypertable_id integer references _timescaledb_catalog.hypertable);
+    create table _timescaledb_catalog.chunk (
+        id integer primary key, hypertable_id integer references _timescaledb_catalog.hypertable,
+        schema_name name, table_name name, dropped boolean default false);
+    create table _timescaledb_catalog.metadata (key name primary key, value text);
+    create table _timescaledb_catalog.calls (
+        id timestamptz default clock_timestamp(), what text, tables bigint, rows bigint, indexes bigint,
+        configured bigint, progress boolean);
+    create function _timescaledb_internal.count_rows() returns bigint language plpgsql as $$
+        declare n bigint; begin select count(*) into n from public.metrics; return n;
+        exception when undefined_table then return 0; end $$;
+    create function _timescaledb_internal.note(called text) returns void language sql as $$
+        insert into _timescaledb_catalog.calls (what, tables, rows, indexes, configured, progress)
+        select called, count(*) filter (where relkind = 'r'), _timescaledb_internal.count_rows(),
+               count(*) filter (where relkind = 'i'), (select count(*) from _timescaledb_catalog.chunk),
+               to_regclass('pgcopydb.progress') is not null
+          from pg_class c where relnamespace in ('public'::regnamespace, '_timescaledb_internal'::regnamespace) $$;
+    create function timescaledb_pre_restore() returns boolean language plpgsql as $$ begin
+        perform _timescaledb_internal.note('pre');
+        execute format('alter database %I set timescaledb.restoring = %L', current_database(), 'on');
+        perform set_config('timescaledb.restoring', 'on', false); return true; end $$;
+    create function timescaledb_post_restore() returns boolean language plpgsql as $$ begin
+        perform _timescaledb_internal.note('post');
+        execute format('alter database %I reset timescaledb.restoring', current_database());
+        perform set_config('timescaledb.restoring', 'off', false); return true; end $$;
+    create function _timescaledb_internal.may_write() returns boolean language plpgsql immutable as $$ begin
+        if inet_server_port() = (select value::int from _timescaledb_catalog.metadata where key = 'target')
+           and current_setting('timescaledb.restoring', true) is distinct from 'on'
+        then raise 'written while not restoring'; end if; return true; end $$;
+    create function _timescaledb_internal.insert_blocker() returns trigger language plpgsql as
+        $$ begin raise 'the root of a hypertable is written'; end $$;
+    alter extension tcn add schema _timescaledb_catalog; alter extension tcn add schema _timescaledb_internal;
+    alter extension tcn add table _timescaledb_catalog.hypertable;
+    alter extension tcn add table _timescaledb_catalog.chunk;
+    alter extension tcn add table _timescaledb_catalog.metadata;
+    alter extension tcn add table _timescaledb_catalog.calls;
+    alter extension tcn add function _timescaledb_internal.count_rows();
+    alter extension tcn add function _timescaledb_internal.note(text);
+    alter extension tcn add function timescaledb_pre_restore();
+    alter extension tcn add function timescaledb_post_restore();
+    alter extension tcn add function _timescaledb_internal.may_write();
+    alter extension tcn add function _timescaledb_internal.insert_blocker();
+    insert into _timescaledb_catalog.metadata values ('uuid', gen_random_uuid());
+    update pg_extension set extname = 'timescaledb', extcondition = array['', '', 'WHERE key not in (''uuid'', ''target'')'],
+           extconfig = array['_timescaledb_catalog.chunk'::regclass, '_timescaledb_catalog.hypertable'::regclass,
+                             '_timescaledb_catalog.metadata'::regclass]::oid[]
+     where extname = 'tcn';";
+
+/// A hypertable with two chunks and a compressed twin, beside an ordinary table.
+const METRICS: &str = "
+    create table devices (id integer primary key, name text);
+    insert into devices select i, 'device ' || i from generate_series(1, 9) i;
+    create table metrics (at timestamptz not null, device integer references devices, v float8);
+    create index metrics_at on metrics (at desc);
+    create trigger ts_insert_blocker before insert on metrics
+        for each row execute function _timescaledb_internal.insert_blocker();
+    create table _timescaledb_internal._hyper_1_1_chunk (
+        constraint constraint_1 check (at < '2026-01-02'), check (_timescaledb_internal.may_write()),
+        constraint \"1_1_metrics_device_fkey\" foreign key (device) references devices) inherits (metrics);
+    create table _timescaledb_internal._hyper_1_2_chunk (
+        constraint constraint_2 check (at >= '2026-01-02'), check (_timescaledb_internal.may_write())) inherits (metrics);
+    create index \"1_1_at\" on _timescaledb_internal._hyper_1_1_chunk (at desc);
+    create index \"1_2_at\" on _timescaledb_internal._hyper_1_2_chunk (at desc);
+    insert into _timescaledb_internal._hyper_1_1_chunk select '2026-01-01', 1 + i % 9, i from generate_series(1, 3000) i;
+    insert into _timescaledb_internal._hyper_1_2_chunk select '2026-01-03', 1 + i % 9, i from generate_series(1, 2000) i;
+    create table _timescaledb_internal._compressed_hypertable_2 (device integer, at bytea);
+    create table _timescaledb_internal.compress_hyper_2_3_chunk () inherits (_timescaledb_internal._compressed_hypertable_2);
+    insert into _timescaledb_internal.compress_hyper_2_3_chunk values (1, '\\x01');
+    insert into _timescaledb_catalog.hypertable values
+        (2, '_timescaledb_internal', '_compressed_hypertable_2', null), (1, 'public', 'metrics', 2);
+    insert into _timescaledb_catalog.chunk values
+        (1, 1, '_timescaledb_internal', '_hyper_1_1_chunk', false),
+        (2, 1, '_timescaledb_internal', '_hyper_1_2_chunk', false),
+        (3, 2, '_timescaledb_internal', 'compress_hyper_2_3_chunk', false),
+        (4, 1, '_timescaledb_internal', '_hyper_1_4_chunk', true);
+    insert into _timescaledb_catalog.metadata values ('install_timestamp', 'of the source');";
+
+/// What the stand-in was called for, in order.
+const CALLS: &str =
+    "select string_agg(format('%s: %s tables, %s rows, %s indexes, %s chunks', what, tables, rows,
+    indexes, configured), '; ' order by id) from _timescaledb_catalog.calls";
+
+/// Both sides with the stand-in, the source with hypertables.
+fn with_hypertables(more: &str) -> Pair {
+    let pair = Pair::with(&format!("{TIMESCALEDB}{METRICS}{more}"));
+    pair.in_target(TIMESCALEDB);
+    pair.in_target(
+        "insert into _timescaledb_catalog.metadata values ('target', inet_server_port())",
+    );
+    pair
+}
+
+/// Rows of both sides that the extension's own tables and the chunks have.
+#[track_caller]
+fn assert_hypertables_equal(pair: &Pair) {
+    for table in [
+        "_timescaledb_catalog.hypertable",
+        "_timescaledb_catalog.chunk",
+        "_timescaledb_catalog.metadata where key not in ('uuid', 'target')",
+        "only _timescaledb_internal._hyper_1_1_chunk",
+        "only _timescaledb_internal._hyper_1_2_chunk",
+        "_timescaledb_internal.compress_hyper_2_3_chunk",
+        "devices",
+    ] {
+        let sum = format!(
+            "select count(*) || ' ' || coalesce(sum(hashtext(t::text)), 0) from (select * from {table}) t"
+        );
+        assert_eq!(pair.in_source(&sum), pair.in_target(&sum), "{table}");
+    }
+    assert_eq!(pair.in_target("select count(*) from only metrics"), "0");
+    let restoring =
+        "select coalesce(current_setting('timescaledb.restoring', true), '') in ('', 'off')";
+    assert_eq!(pair.in_target(restoring), "t");
+}
+
+fn check(pair: &Pair, more: &[&str]) -> Output {
+    let (source, target) = (pair.source(), pair.target());
+    let sides = [
+        "check", "--source", &source, "--target", &target, "--dir", "/var/tmp",
+    ];
+    run(&[&sides[..], more].concat())
+}
+
+#[test]
+fn timescaledb_restores_from_before_the_first_table_until_all_is_there() {
+    let pair = with_hypertables("");
+    let plan = check(&pair, &[]).exits(0);
+    let call = "CALL public.timescaledb_pre_restore()";
+    assert!(plan.stdout.contains(call), "{}", plan.stdout);
+    let split = ["--split-tables-larger-than", "50kB"];
+    pair.clone(&WorkDir::new(), &split).exits(0).says(&[
+        "Calling public.timescaledb_pre_restore()",
+        "Calling public.timescaledb_post_restore()",
+    ]);
+    assert_eq!(
+        pair.in_target(CALLS),
+        "pre: 0 tables, 0 rows, 0 indexes, 0 chunks; post: 6 tables, 5000 rows, 4 indexes, 4 chunks"
+    );
+    assert_eq!(
+        pair.in_target("select bool_or(progress) from _timescaledb_catalog.calls"),
+        "f"
+    );
+    assert_hypertables_equal(&pair);
+}
+
+#[test]
+fn a_killed_run_leaves_timescaledb_restoring_and_says_so_and_the_next_one_ends_that() {
+    let (pair, work) = (with_hypertables(GATED), WorkDir::new());
+    let gate = pair.gate();
+    let run_ = pair.start(&work, &[]);
+    pair.wait_for_gate(&run_);
+    run_.kill(SIGKILL);
+    drop(gate);
+    let _ = run_.wait();
+    let status = run(&["status", "--dir", &work.dir()]);
+    assert!(
+        status.stdout.contains("restoring mode"),
+        "{}",
+        status.stdout
+    );
+    let on = "select current_setting('timescaledb.restoring', true)";
+    assert_eq!(pair.in_target(on), "on");
+    // Somebody ends the mode by hand in between: it is on again before anything is written.
+    pair.in_target("select timescaledb_post_restore()");
+    pair.clone(&work, &RESUME).exits(0);
+    let calls = "select string_agg(what, ' ' order by id) from _timescaledb_catalog.calls";
+    assert_eq!(pair.in_target(calls), "pre post pre post");
+    assert_hypertables_equal(&pair);
+    let status = run(&["status", "--dir", &work.dir()]);
+    assert!(
+        !status.stdout.contains("restoring mode"),
+        "{}",
+        status.stdout
+    );
+}
+
+#[test]
+fn a_failed_run_says_that_timescaledb_is_still_restoring() {
+    let (pair, work) = (with_hypertables(""), WorkDir::new());
+    pair.in_source("create function broken(i integer) returns boolean language plpgsql immutable as
+            'begin if inet_server_port() <> (select setting::int from pg_settings where name = ''port'') then end if; return true; end';
+        create table odd (i integer); insert into odd values (1);
+        alter table odd add check (_timescaledb_internal.may_write())");
+    pair.in_target("create or replace function _timescaledb_internal.may_write() returns boolean language plpgsql immutable as
+            $$ begin raise 'no room'; end $$");
+    pair.clone(&work, &[]).exits(7).says(&[
+        "no room",
+        "restoring mode",
+        "run there: select public.timescaledb_post_restore();",
+    ]);
+    pair.in_target("create or replace function _timescaledb_internal.may_write() returns boolean language plpgsql immutable as
+            $$ begin return true; end $$");
+    pair.clone(&work, &RESUME).exits(0);
+    assert_hypertables_equal(&pair);
+}
+
+#[test]
+fn the_recipe_keeps_timescaledb_restoring_until_post_data() {
+    let (pair, work) = (with_hypertables(""), WorkDir::new());
+    pair.does_all(&work, &[]);
+    assert_hypertables_equal(&pair);
+    let first = "select what || tables from _timescaledb_catalog.calls order by id limit 1";
+    assert_eq!(pair.in_target(first), "pre0");
+    let posts = "select count(*), max(rows) from _timescaledb_catalog.calls where what = 'post'";
+    assert_eq!(pair.in_target(posts), "1|5000");
+}
+
+#[test]
+fn the_schema_first_and_the_rows_later_restore_twice() {
+    // Foreign keys that are there before the rows would be refused.
+    let without_keys = "alter table metrics drop constraint metrics_device_fkey;
+        alter table _timescaledb_internal._hyper_1_1_chunk drop constraint \"1_1_metrics_device_fkey\"";
+    let (pair, work) = (with_hypertables(without_keys), WorkDir::new());
+    pair.does(&work, "copy schema", &[]).exits(0);
+    pair.does(&work, "copy data", &[]).exits(0);
+    assert_hypertables_equal(&pair);
+    let calls = "select string_agg(what, ' ' order by id) from _timescaledb_catalog.calls";
+    assert_eq!(pair.in_target(calls), "pre post pre post");
+}
+
+#[test]
+fn what_timescaledb_cannot_restore_is_refused_by_name() {
+    let (pair, work) = (with_hypertables(""), WorkDir::new());
+    let refused = |more: &[&str], words: &[&str]| {
+        check(&pair, more).exits(2).says(words);
+    };
+    refused(
+        &["--skip-extensions"],
+        &["2 hypertables of timescaledb", "3 chunks"],
+    );
+    refused(&["--follow"], &["timescaledb cannot be followed"]);
+    let filters = work.file("only.ini", "[include-only-schema]\npublic\n");
+    refused(
+        &["--filters", &filters],
+        &[
+            "_timescaledb_internal._hyper_1_1_chunk",
+            "chunks of timescaledb",
+        ],
+    );
+    let filters = work.file("rows.ini", "[exclude-table-data]\npublic.metrics\n");
+    refused(
+        &["--filters", &filters],
+        &["rows of 1 hypertables", "public.metrics"],
+    );
+    let filters = work.file("ext.ini", "[exclude-extension]\ntimescaledb\n");
+    refused(&["--filters", &filters], &["2 hypertables of timescaledb"]);
+    let filters = work.file("good.ini", "[exclude-table]\npublic.\"no such\"\n");
+    assert!(
+        !check(&pair, &["--filters", &filters])
+            .stdout
+            .contains("FAIL")
+    );
+    let clone = |words: &[&str]| {
+        pair.clone(&WorkDir::new(), &[]).exits(7).says(words);
+    };
+    let (source, target, dir) = (pair.source(), pair.target(), work.dir());
+    let words = [
+        "copy", "--yes", "--source", &source, "--target", &target, "--dir", &dir,
+    ];
+    let rows_alone = start_program("pgcopy", &words).wait();
+    rows_alone
+        .exits(6)
+        .says(&["2 hypertables of timescaledb", "pgcopydb clone"]);
+    pair.in_target("insert into _timescaledb_catalog.hypertable values (7, 'public', 'theirs')");
+    refused(&[], &["target has 1 hypertables", "public.theirs"]);
+    clone(&["target has 1 hypertables"]);
+    pair.in_target(
+        "delete from _timescaledb_catalog.hypertable;
+        update pg_extension set extversion = '0.9' where extname = 'timescaledb'",
+    );
+    refused(
+        &[],
+        &[
+            "version 1.0 on the source and 0.9 on the target",
+            "alter extension timescaledb update to '1.0'",
+        ],
+    );
+    clone(&["version 1.0 on the source and 0.9 on the target"]);
+    pair.in_target(
+        "update pg_extension set extversion = '1.0' where extname = 'timescaledb';
+        alter extension timescaledb drop function timescaledb_post_restore()",
+    );
+    refused(&[], &["has no function timescaledb_post_restore()"]);
+    assert_eq!(
+        pair.in_target("select count(*) from _timescaledb_catalog.calls"),
+        "0"
+    );
+    assert_eq!(pair.in_target("select to_regclass('devices') is null"), "t");
+}
+
+#[test]
+fn a_target_whose_new_sessions_do_not_restore_is_left_without_tables() {
+    let pair = with_hypertables("");
+    pair.in_target("create or replace function timescaledb_pre_restore() returns boolean language sql as 'select true'");
+    pair.clone(&WorkDir::new(), &[])
+        .exits(7)
+        .says(&["not in restoring mode"]);
+    assert_eq!(pair.in_target("select to_regclass('devices') is null"), "t");
+}
+
+#[test]
+fn timescaledb_without_hypertables_can_stay_behind() {
+    let pair = Pair::with(&format!("{TIMESCALEDB} create table t as select 1 as i"));
+    pair.clone(&WorkDir::new(), &["--skip-extensions"]).exits(0);
+    assert_eq!(pair.in_target("select i from t"), "1");
+}
