@@ -88,28 +88,9 @@ pub(super) fn look(
     choices: &Choices,
     findings: &mut Findings,
 ) -> Result<Hooks> {
-    let mut wanted: BTreeMap<String, Wanted> = source
-        .query(LIST, &[])?
-        .iter()
-        .map(|row| {
-            let one = Wanted {
-                schema: row.get(1),
-                version: row.get(2),
-                is_left_out: choices.left_out.contains(PG_EXTENSION, row.get(3)),
-            };
-            (row.get(0), one)
-        })
-        .collect();
-    let mut hooks = Hooks::default();
-    if let Some(one) = wanted.get(TIMESCALEDB) {
-        let one = Hooked {
-            version: &one.version,
-            is_left_out: one.is_left_out,
-        };
-        let target = (there == There::Database).then_some(&mut *target);
-        hooks.calls = hooks::timescaledb(source, target, (&one, choices), findings)?;
-        hooks.has_timescaledb = true;
-    }
+    let mut wanted = extensions(source, choices)?;
+    let database = (there == There::Database).then_some(&mut *target);
+    let hooks = hooks_of((source, database), (&wanted, choices), findings)?;
     wanted.retain(|_, one| !one.is_left_out);
     for (name, table, what) in OWN_TABLES {
         if wanted.contains_key(name) {
@@ -148,19 +129,14 @@ pub(super) fn look(
         let version = pinned.map(|(_, version)| version.as_str());
         // Its catalogs are copied, so it comes in the source's version, which was looked for already.
         let version = version.or((name == TIMESCALEDB).then_some(one.version.as_str()));
-        if name == TIMESCALEDB
-            && !row.get::<_, Vec<String>>(2).contains(&one.version)
-            && pinned.is_none()
-        {
-            continue;
-        }
         let (default, versions): (Option<String>, Vec<String>) = (row.get(1), row.get(2));
         let trusted = row.get::<_, bool>(5) && target_facts.role.can_create;
         let refused = row.get::<_, bool>(4) && !trusted && !may_create;
         let problem = match (&default, version) {
             (None, _) => Some(not_there(&quoted)),
             (_, Some(version)) if !versions.iter().any(|one| one == version) => {
-                Some(wrong_version(&quoted, version, &versions))
+                // What timescaledb wants was looked for before, as the version is not a choice.
+                (name != TIMESCALEDB).then(|| wrong_version(&quoted, version, &versions))
             }
             _ if refused => Some(superusers_only(
                 &quoted,
@@ -185,6 +161,40 @@ pub(super) fn look(
                 format!("Install version {} there, or choose one with --requirements.", one.version),
             );
         }
+    }
+    Ok(hooks)
+}
+
+/// All extensions of the source, by name.
+fn extensions(source: &mut PgSession, choices: &Choices) -> Result<BTreeMap<String, Wanted>> {
+    let rows = source.query(LIST, &[])?;
+    let all = rows.iter().map(|row| {
+        let one = Wanted {
+            schema: row.get(1),
+            version: row.get(2),
+            is_left_out: choices.left_out.contains(PG_EXTENSION, row.get(3)),
+        };
+        (row.get(0), one)
+    });
+    Ok(all.collect())
+}
+
+/// Looks at the extensions that want to be told of a restore, left out or not.
+fn hooks_of(
+    (source, target): (&mut PgSession, Option<&mut PgSession>),
+    (all, choices): (&BTreeMap<String, Wanted>, &Choices),
+    findings: &mut Findings,
+) -> Result<Hooks> {
+    let mut hooks = Hooks::default();
+    let hooked = |name: &str| {
+        all.get(name).map(|one| Hooked {
+            version: &one.version,
+            is_left_out: one.is_left_out,
+        })
+    };
+    if let Some(one) = hooked(TIMESCALEDB) {
+        hooks.calls = hooks::timescaledb(source, target, (&one, choices), findings)?;
+        hooks.has_timescaledb = true;
     }
     Ok(hooks)
 }

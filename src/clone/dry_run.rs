@@ -197,7 +197,8 @@ fn filters_json(selection: &Selection) -> serde_json::Value {
 
 /// What is called on the target for extensions of the source.
 fn calls_text(calls: &[String]) -> String {
-    calls.iter().map(|call| format!("{call}\n")).collect()
+    let lines = calls.iter().flat_map(|call| [call.as_str(), "\n"]);
+    lines.collect()
 }
 
 fn filters_text(selection: &Selection) -> String {

@@ -231,10 +231,7 @@ fn restore(
     let dropped = Run::marked(ledger.connection(), "dropped")?.is_some();
     let wanted_before = before.is_some_and(|(_, detail)| detail == DROP);
     if wanted_before && !switches.drop_if_exists {
-        return Err(Error::bad_args(
-            "the first run was to drop what exists, and did not get to it",
-        )
-        .hint("Repeat --drop-if-exists together with --resume."));
+        return Err(not_dropped());
     }
     let may_be_ours = dropped || !switches.drop_if_exists;
     if in_one || !begun {
@@ -271,6 +268,11 @@ fn restore(
     }
     own_existing_schemas(target, &plan)?;
     ledger.write(|tx| run.mark(tx, "pre-data", ""))
+}
+
+fn not_dropped() -> Error {
+    Error::bad_args("the first run was to drop what exists, and did not get to it")
+        .hint("Repeat --drop-if-exists together with --resume.")
 }
 
 /// Whether schema `public` keeps the owner that it has on the target; told where it is another one.
