@@ -320,3 +320,232 @@ fn timescaledb_without_hypertables_can_stay_behind() {
     pair.clone(&WorkDir::new(), &["--skip-extensions"]).exits(0);
     assert_eq!(pair.in_target("select i from t"), "1");
 }
+
+/// What both sides have of citus. The parent of `shards` is a distributed table: its own file is empty.
+const CITUS: &str = r#"
+    create extension tcn; create schema citus; create schema shards;
+    create table citus.meta (name regclass primary key, kind text, col text, colocation integer, shards bigint, size text);
+    create table citus.calls (at timestamptz default clock_timestamp(), call text, rows bigint, indexes bigint);
+    create view citus_tables as select name as table_name, kind as citus_table_type, coalesce(col, '<none>') as distribution_column,
+        colocation as colocation_id, size as table_size, shards as shard_count, 'me'::name as table_owner, 'heap'::name as access_method
+        from citus.meta;
+    create function citus.note(t regclass, words text) returns void language plpgsql as $$
+        declare n bigint; begin execute format('select count(*) from %s', t) into n;
+        insert into citus.calls (call, rows, indexes) values (t || ': ' || words, n, (select count(*) from pg_index where indrelid = t)); end $$;
+    create function create_distributed_table(table_name regclass, distribution_column text, distribution_type text default 'hash',
+        colocate_with text default 'default', shard_count integer default null) returns void language plpgsql as $$ begin
+        perform citus.note(table_name, format('%s, %s shards, with %s', distribution_column, shard_count, colocate_with));
+        insert into citus.meta select table_name, 'distributed', distribution_column,
+            coalesce((select colocation from citus.meta where name = case when colocate_with <> 'none' then colocate_with::regclass end),
+                     1 + (select count(*) from citus.meta)),
+            coalesce(shard_count, (select shards from citus.meta where name = case when colocate_with <> 'none' then colocate_with::regclass end)), '0 bytes'; end $$;
+    create function create_reference_table(table_name regclass) returns void language plpgsql as $$ begin
+        perform citus.note(table_name, 'everywhere');
+        insert into citus.meta values (table_name, 'reference', null, 99, 1, '0 bytes'); end $$;
+    alter extension tcn add schema citus; alter extension tcn add schema shards;
+    alter extension tcn add table citus.meta; alter extension tcn add table citus.calls; alter extension tcn add view citus_tables;
+    alter extension tcn add function citus.note(regclass, text);
+    alter extension tcn add function create_distributed_table(regclass, text, text, text, integer);
+    alter extension tcn add function create_reference_table(regclass);
+    update pg_extension set extname = 'citus', extconfig = array['citus.meta'::regclass]::oid[], extcondition = array['']
+     where extname = 'tcn';"#;
+
+const SPREAD: &str = r#"
+    create table countries (code text primary key, name text);
+    insert into countries select 'c' || i, 'country ' || i from generate_series(1, 20) i;
+    create table orders (tenant integer, id integer, country text references countries, t text, primary key (tenant, id));
+    create table shards.orders_1 () inherits (orders); create table shards.orders_2 () inherits (orders);
+    insert into shards.orders_1 select 1, i, 'c1', repeat('x', 50) from generate_series(1, 4000) i;
+    insert into shards.orders_2 select 2, i, 'c2', repeat('y', 50) from generate_series(1, 3000) i;
+    create table items (tenant integer, id integer, t text, unique (tenant, id));
+    create table shards.items_1 () inherits (items);
+    insert into shards.items_1 select 1, i, 'item' from generate_series(1, 500) i;
+    create table "Events" ("Tenant Id" integer, t text);
+    create table shards.events_1 () inherits ("Events");
+    insert into shards.events_1 select i, 'event' from generate_series(1, 700) i;
+    create table here (id integer primary key); insert into here select generate_series(1, 10);
+    alter extension citus add table shards.orders_1; alter extension citus add table shards.orders_2;
+    alter extension citus add table shards.items_1; alter extension citus add table shards.events_1;
+    insert into citus.meta values ('orders', 'distributed', 'tenant', 7, 8, '900 MB'), ('items', 'distributed', 'tenant', 7, 8, '16 kB'),
+        ('"Events"', 'distributed', 'Tenant Id', 5, 4, '0 bytes'), ('countries', 'reference', null, 99, 1, '8192 bytes');"#;
+
+fn with_citus() -> Pair {
+    let pair = Pair::with(&format!(
+        "{CITUS}{}",
+        SPREAD.replace("alter extension citus", "alter extension citus")
+    ));
+    pair.in_target(CITUS);
+    pair
+}
+
+#[track_caller]
+fn assert_spread_equal(pair: &Pair, tables: &[&str]) {
+    for table in tables {
+        let sum =
+            format!("select count(*) || ' ' || coalesce(sum(hashtext(t::text)), 0) from {table} t");
+        assert_eq!(pair.in_source(&sum), pair.in_target(&sum), "{table}");
+    }
+}
+
+const ALL_SPREAD: [&str; 5] = ["countries", "orders", "items", "\"Events\"", "here"];
+
+/// What the stand-in was called for, in order.
+const SPREAD_CALLS: &str = "select string_agg(call, '; ' order by at) from citus.calls";
+
+/// What it has to be called for.
+const SPREAD_AS: &str = "public.\"Events\": Tenant Id, 4 shards, with none; public.items: tenant, 8 shards, with none; \
+    public.orders: tenant,  shards, with public.items; public.countries: everywhere";
+
+#[test]
+fn tables_of_citus_are_spread_before_their_rows_arrive() {
+    let pair = with_citus();
+    // No constraint takes a ready index, as citus knows no such statement.
+    pair.in_target(
+        "create function citus.no_using() returns event_trigger language plpgsql as $$ begin
+            if current_query() ~* 'using +index' then raise 'using an index'; end if; end $$;
+         alter extension citus add function citus.no_using();
+         create event trigger no_using on ddl_command_start when tag in ('ALTER TABLE') execute function citus.no_using();
+         alter extension citus add event trigger no_using",
+    );
+    let plan = check(&pair, &[])
+        .exits(1)
+        .says(&["4 tables of citus are read without a common snapshot"]);
+    let call = "CALL select public.create_distributed_table('public.orders', 'tenant', colocate_with := 'public.items')";
+    assert!(plan.stdout.contains(call), "{}", plan.stdout);
+    let split = ["--split-tables-larger-than", "50kB"];
+    pair.clone(&WorkDir::new(), &split).exits(0).says(&[
+        "select public.create_distributed_table('public.items', 'tenant', shard_count := 8, colocate_with := 'none')",
+        "COPY public.orders: 7",
+    ]);
+    assert_eq!(pair.in_target(SPREAD_CALLS), SPREAD_AS);
+    assert_eq!(
+        pair.in_target("select sum(rows), sum(indexes) from citus.calls"),
+        "0|0"
+    );
+    assert_spread_equal(&pair, &ALL_SPREAD);
+    assert_eq!(
+        pair.in_target(
+            "select count(*) from pg_constraint where contype in ('p', 'u', 'f') and convalidated
+        and conrelid in ('orders'::regclass, 'items'::regclass, 'countries'::regclass)"
+        ),
+        "4"
+    );
+    assert_eq!(pair.in_target("select count(*) from citus.meta"), "4");
+}
+
+#[test]
+fn a_killed_run_spreads_no_table_of_citus_twice() {
+    let (pair, work) = (with_citus(), WorkDir::new());
+    pair.in_source(GATED);
+    let gate = pair.gate();
+    let run_ = pair.start(&work, &[]);
+    pair.wait_for_gate(&run_);
+    run_.kill(SIGKILL);
+    drop(gate);
+    let _ = run_.wait();
+    pair.clone(&work, &RESUME)
+        .exits(0)
+        .says(&["Table public.orders is distributed on the target already"]);
+    assert_eq!(pair.in_target(SPREAD_CALLS), SPREAD_AS);
+    assert_spread_equal(&pair, &ALL_SPREAD);
+}
+
+#[test]
+fn a_table_that_citus_has_in_another_way_on_the_target_is_refused() {
+    let (pair, work) = (with_citus(), WorkDir::new());
+    pair.does(&work, "dump schema", &[]).exits(0);
+    pair.does(&work, "restore pre-data", &[]).exits(0);
+    assert_eq!(pair.in_target(SPREAD_CALLS), SPREAD_AS);
+    pair.in_target("update citus.meta set shards = 2 where name = '\"Events\"'::regclass");
+    pair.does(&work, "restore pre-data", &["--resume"])
+        .exits(7)
+        .says(&[
+            "table public.\"Events\" is spread in another way on the target",
+            "undistribute_table",
+        ]);
+    pair.in_target("update citus.meta set shards = 4 where name = '\"Events\"'::regclass");
+    pair.does(&work, "restore pre-data", &["--resume"]).exits(0);
+    for command in [
+        "copy table-data",
+        "copy indexes",
+        "copy constraints",
+        "restore post-data",
+    ] {
+        pair.does(&work, command, &[]).exits(0);
+    }
+    assert_spread_equal(&pair, &ALL_SPREAD);
+}
+
+#[test]
+fn tables_of_citus_that_filters_leave_out_are_not_spread() {
+    let (pair, work) = (with_citus(), WorkDir::new());
+    let filters = work.file(
+        "some.ini",
+        "[exclude-table]\npublic.items\n[exclude-table-data]\npublic.\"Events\"\n",
+    );
+    pair.clone(&work, &["--filters", &filters]).exits(0);
+    let calls = "public.\"Events\": Tenant Id, 4 shards, with none; public.orders: tenant, 8 shards, with none; \
+        public.countries: everywhere";
+    assert_eq!(pair.in_target(SPREAD_CALLS), calls);
+    assert_spread_equal(&pair, &["countries", "orders", "here"]);
+    assert_eq!(
+        pair.in_target("select count(*), to_regclass('items') is null from \"Events\""),
+        "0|t"
+    );
+}
+
+#[test]
+fn what_of_citus_is_not_carried_is_refused_by_name() {
+    let pair = with_citus();
+    let refused = |more: &[&str], words: &[&str]| {
+        check(&pair, more).exits(2).says(words);
+    };
+    refused(
+        &["--skip-extensions"],
+        &["4 tables of citus, which need the extension"],
+    );
+    refused(
+        &["--follow"],
+        &["tables that citus spreads cannot be followed"],
+    );
+    pair.in_source("insert into citus.meta values ('here', 'local', null, 0, 1, '0 bytes')");
+    refused(
+        &[],
+        &["1 local tables in the metadata of citus", "public.here"],
+    );
+    pair.clone(&WorkDir::new(), &[])
+        .exits(6)
+        .says(&["local tables in the metadata of citus"]);
+    pair.in_source("update citus.meta set kind = 'schema' where name = 'here'::regclass");
+    refused(&[], &["1 tables of schemas that citus distributes"]);
+    pair.in_source("update citus.meta set kind = 'distributed' where name = 'here'::regclass");
+    refused(&[], &["without a distribution column", "public.here"]);
+    pair.in_source(
+        "delete from citus.meta where name = 'here'::regclass;
+         create function spread_me(i integer) returns integer language sql as 'select 1';
+         create table citus.pg_dist_object (classid oid, objid oid, distribution_argument_index integer);
+         alter extension citus add table citus.pg_dist_object;
+         insert into citus.pg_dist_object values ('pg_proc'::regclass, 'spread_me'::regproc, 0)",
+    );
+    refused(
+        &[],
+        &["1 distributed functions of citus", "spread_me(integer)"],
+    );
+    pair.in_source("delete from citus.pg_dist_object");
+    pair.in_target("alter extension citus drop function create_reference_table(regclass)");
+    refused(&[], &["no function create_reference_table()"]);
+    let (source, target, work) = (pair.source(), pair.target(), WorkDir::new());
+    let sides = [
+        "--source",
+        &source,
+        "--target",
+        &target,
+        "--dir",
+        &work.dir(),
+    ];
+    let rows_alone = start_program("pgcopy", &[&["copy", "--yes"], &sides[..]].concat()).wait();
+    rows_alone.exits(6).says(&["4 tables of citus"]);
+    run(&[&["compare", "data"], &sides[..]].concat())
+        .exits(6)
+        .says(&["whose rows are not compared"]);
+}

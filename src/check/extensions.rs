@@ -7,11 +7,13 @@ use super::finding::Findings;
 use super::hooks::{self, Hooked};
 use super::preflight::Choices;
 use super::rights::{self, Known};
+use super::spread;
 use crate::error::{Error, Kind, Result};
 use crate::filter::PG_EXTENSION;
 use crate::pg::{PgSession, quote};
 use crate::schema::hooks::TIMESCALEDB;
 use crate::schema::server::ServerFacts;
+use crate::schema::spread::CITUS;
 use crate::units::Side;
 use std::collections::BTreeMap;
 
@@ -25,13 +27,6 @@ const LIST_CONFIGS: &str = "select c.oid::pg_catalog.regclass::text, coalesce(x.
      join lateral unnest(e.extconfig, e.extcondition) as x (oid, condition) on true \
      join pg_catalog.pg_class c on c.oid = x.oid and c.relkind in ('r', 'p') \
     where e.extname = $1";
-
-/// Extensions whose tables are more than their rows: name, the table that lists them, what they are called.
-const OWN_TABLES: [(&str, &str, &str); 1] = [(
-    "citus",
-    "pg_catalog.pg_dist_partition",
-    "distributed tables",
-)];
 
 /// An extension of the source.
 struct Wanted {
@@ -55,6 +50,8 @@ pub(super) enum There {
 pub struct Hooks {
     /// The source has timescaledb.
     pub has_timescaledb: bool,
+    /// The source has tables that citus spreads.
+    pub is_spread: bool,
     /// What is called, a line each.
     pub calls: Vec<String>,
 }
@@ -62,6 +59,15 @@ pub struct Hooks {
 impl Hooks {
     /// Changes of tables that an extension keeps in its own ways cannot be followed.
     pub(super) fn refuse_follow(&self) -> Result<()> {
+        if self.is_spread {
+            return Err(Error::new(
+                Kind::Source,
+                "changes of tables that citus spreads cannot be followed",
+            )
+            .with_sqlstate("0A000")
+            .detail("They happen on its worker nodes; the coordinator decodes none of them.")
+            .hint("Stop the writers and clone without --follow."));
+        }
         if !self.has_timescaledb {
             return Ok(());
         }
@@ -92,11 +98,6 @@ pub(super) fn look(
     let database = (there == There::Database).then_some(&mut *target);
     let hooks = hooks_of((source, database), (&wanted, choices), findings)?;
     wanted.retain(|_, one| !one.is_left_out);
-    for (name, table, what) in OWN_TABLES {
-        if wanted.contains_key(name) {
-            findings.take(refuse_own_tables(source, name, table, what));
-        }
-    }
     let names: Vec<&str> = wanted.keys().map(String::as_str).collect();
     let may_create = target_facts.role.is_superuser || rights::is_managed(target)?;
     for row in target.query(include_str!("sql/list_extension_rights.sql"), &[&names])? {
@@ -192,30 +193,18 @@ fn hooks_of(
             is_left_out: one.is_left_out,
         })
     };
+    let mut target = target;
     if let Some(one) = hooked(TIMESCALEDB) {
+        let target = target.as_deref_mut();
         hooks.calls = hooks::timescaledb(source, target, (&one, choices), findings)?;
         hooks.has_timescaledb = true;
     }
+    if let Some(one) = hooked(CITUS) {
+        let (is_spread, calls) = spread::citus(source, target, (&one, choices), findings)?;
+        hooks.is_spread = is_spread;
+        hooks.calls.extend(calls);
+    }
     Ok(hooks)
-}
-
-/// Refuses tables that the extension spreads over others in ways of its own.
-fn refuse_own_tables(source: &mut PgSession, name: &str, table: &str, what: &str) -> Result<()> {
-    let is_there = "select pg_catalog.to_regclass($1) is not null";
-    if !source.query_one(is_there, &[&table])?.get::<_, bool>(0) {
-        return Ok(());
-    }
-    let count = format!("select count(*) from {table}");
-    let count: i64 = source.query_one(&count, &[])?.get(0);
-    if count == 0 {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Source,
-        format!("the source has {count} {what} of {name}, which this version does not copy"),
-    )
-    .with_sqlstate("0A000")
-    .hint(format!("Use the tools of {name} to move this database.")))
 }
 
 fn not_there(name: &str) -> Error {

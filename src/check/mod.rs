@@ -18,6 +18,7 @@ mod preflight;
 mod privileges;
 mod rights;
 mod roles;
+mod spread;
 mod stream;
 mod target;
 

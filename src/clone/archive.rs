@@ -188,8 +188,12 @@ pub(super) fn plan_builds(connection: &Connection, script: &Script, all_alone: b
 pub(super) fn plan_tables(connection: &Connection) -> Result<()> {
     execute(
         connection,
-        "insert or ignore into unit (kind, state, table_oid, object, plan, rank)
-             select 'copy', 'waiting', oid, 0, 0, bytes from s_table t
+        &format!(
+            "insert or ignore into unit (kind, state, table_oid, object, plan, rank)
+             select 'copy', 'waiting', oid, 0, 0,
+                    -- what is on other servers is not put together with small tables
+                    case when oid in (select oid from s_spread) then max(bytes, {above_small})
+                         else bytes end from s_table t
               where is_extension = 0 and exclude_data = 0
                 and not exists (select 1 from s_part p where p.table_oid = t.oid);
              insert or ignore into unit (kind, state, table_oid, object, plan, rank)
@@ -197,6 +201,8 @@ pub(super) fn plan_tables(connection: &Connection) -> Result<()> {
                     t.bytes / (select count(*) from s_part q where q.table_oid = t.oid)
                from s_part p join s_table t on t.oid = p.table_oid
               where t.is_extension = 0 and t.exclude_data = 0",
+            above_small = SMALL_TABLE_BYTES + 1
+        ),
     )
 }
 
@@ -369,8 +375,10 @@ fn plan_constraint(
         return Ok(());
     };
     // A small table gains nothing from an index of its own unit.
+    // Citus adds no constraint that takes a ready index.
     let adopts = matches!(contype.as_str(), "p" | "u")
         && !is_temporal
+        && !is_spread(connection, table)?
         && row.table_bytes > gathered.small_bytes;
     let mut statements = Vec::with_capacity(entry.statements.len());
     if adopts {
@@ -454,6 +462,14 @@ fn plan_foreign_key(connection: &Connection, entry: &ScriptEntry) -> Result<()> 
         )?;
     }
     take(connection, entry, "fkey")
+}
+
+/// True for a table that citus spreads.
+fn is_spread(connection: &Connection, table: Oid) -> Result<bool> {
+    connection
+        .prepare_cached("select exists (select 1 from s_spread where oid = ?1)")
+        .and_then(|mut statement| statement.query_row([table], |row| row.get(0)))
+        .map_err(|error| sqlite_error("read", &error))
 }
 
 /// True for a foreign key of a table with rows to one whose rows filters leave out.

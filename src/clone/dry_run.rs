@@ -151,7 +151,7 @@ fn fetch(
         let counts = fetch_all(client, tx, &options)
             .context(|| "fetching the catalogs of the source".to_owned())?;
         plan_all(tx, client, &plan)?;
-        super::read::whole_unlogged_tables(tx)?;
+        super::read::whole_tables(tx)?;
         Ok(counts)
     })
 }

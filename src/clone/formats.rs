@@ -90,7 +90,15 @@ pub(super) fn look_at_target_tables(
         log::warn!("{line}");
         run.notice(ledger.connection(), "column of another form", &line)?;
     }
-    ledger.write(|tx| run.mark(tx, "target-tables", ""))
+    ledger.write(|tx| {
+        tx.execute(
+            "update s_copy set emptying = 'spread'
+              where emptying = 'new' and table_oid in (select oid from s_spread)",
+            [],
+        )
+        .map_err(|error| sqlite_error("write", &error))?;
+        run.mark(tx, "target-tables", "")
+    })
 }
 
 /// A line for each of these columns.

@@ -8,7 +8,8 @@ use super::goal::Part;
 use super::pre_data::PreDataInput;
 use crate::blob;
 use crate::catalog::{Ledger, Run, sqlite_error};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::extension::restoring;
 use crate::filter::{self, LeftOut};
 use crate::pg::{PgSession, Profile};
 use crate::units::Oid;
@@ -49,6 +50,7 @@ pub(super) fn take_in(input: &PreDataInput, ledger: &mut Ledger) -> Result<()> {
 /// Names the tables of the source that the ledger does not know.
 fn name_tables(input: &PreDataInput, ledger: &mut Ledger, source: &mut PgSession) -> Result<()> {
     let tables = unknown_tables(input, ledger, source)?;
+    refuse_chunks(ledger, &tables)?;
     let mut lines: Vec<String> = tables
         .iter()
         .take(NAMED_MAX)
@@ -74,6 +76,27 @@ fn name_tables(input: &PreDataInput, ledger: &mut Ledger, source: &mut PgSession
             .iter()
             .try_for_each(|line| run.notice(tx, "made after the first run", line))
     })
+}
+
+/// Refuses chunks of timescaledb that came later, while rows of its catalogs, which would speak of them, are still
+/// to be copied.
+fn refuse_chunks(ledger: &Ledger, tables: &[String]) -> Result<()> {
+    let chunks = tables.iter().filter(|qname| is_chunk(qname)).count();
+    if chunks == 0 || !restoring::is_to_configure(ledger)? {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Source,
+        format!("{chunks} chunks of timescaledb were made on the source after the first run"),
+    )
+    .detail(
+        "They are not in the archive, and the catalogs of timescaledb, as they are now, speak of them.",
+    )
+    .hint("Begin anew with --restart --drop-if-exists into a database that is made anew."))
+}
+
+fn is_chunk(qname: &str) -> bool {
+    qname.starts_with("_timescaledb_internal.")
 }
 
 /// Tables of the source that the ledger knows neither by oid nor by name, and that filters keep.

@@ -80,7 +80,8 @@ fn unlogged_tables(ledger: &Ledger) -> Result<Vec<(Oid, String, i64, bool)>> {
         ledger
             .connection()
             .prepare(
-                "select min(t.oid), coalesce(t.route_qname, 'only ' || t.qname), sum(u.rows),
+                "select min(t.oid), coalesce(t.route_qname, case when t.oid in (select oid from s_spread)
+                            then t.qname else 'only ' || t.qname end), sum(u.rows),
                         t.route_oid is not null
                    from s_table t
                    join unit u on u.table_oid = t.oid and u.kind = 'copy' and u.state = 'done'

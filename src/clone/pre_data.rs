@@ -25,6 +25,7 @@ use crate::catalog::{Ledger, Run, Step, sqlite_error};
 use crate::dump::list_plan::{self, kept, plan_pre_data, print_edits};
 use crate::dump::{ArchiveRun, Entry, RestoreMode, RestoreOptions, SchemaDir, Section};
 use crate::error::{Context, Error, Result};
+use crate::extension::spread;
 use crate::pg::{PgSession, Profile, Token, quote};
 use crate::schema::preflight::{PublicOwner, find_public_owner, list_roles};
 use crate::schema::target;
@@ -99,6 +100,7 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
         restoring::begin(input, (&mut ledger, &mut target))?;
     }
     if goal == Goal::RestorePreData {
+        spread::distribute(&ledger, &mut target)?;
         return drop_progress_table(&ledger, &mut target, &means.uuid);
     }
     let fresh = ready(leaf, input, (&mut ledger, &mut target))?;
@@ -162,6 +164,9 @@ fn ready(
     }
     if goal == Goal::CopyData || input.settings.switches.skip_extensions {
         requirements::leave_out_absent(input, (ledger, target))?;
+    }
+    if goal.has(Part::PreData) {
+        spread::distribute(ledger, target)?;
     }
     if goal.has(Part::TableData) {
         rows::empty(leaf, input, (ledger, target))?;

@@ -83,7 +83,7 @@ pub(super) fn fetch(leaf: &mut Leaf<'_>, input: &PreDataInput) -> Result<()> {
         } else {
             0
         };
-        whole_unlogged_tables(tx)?;
+        whole_tables(tx)?;
         let with_blobs = input.settings.goal.has(Part::Blobs) && !switches.skip_blobs;
         if with_blobs && input.means.consistent && !is_fetched {
             super::plan::plan_blobs(&mut source, tx, run)?;
@@ -133,15 +133,16 @@ fn log_fetched(
 }
 
 /// A crash of the target empties unlogged tables, and a part that arrives later would hide that the
-/// others are gone: they are copied whole.
-pub(super) fn whole_unlogged_tables(connection: &rusqlite::Connection) -> Result<()> {
+/// others are gone: they are copied whole. So are tables that citus spreads, whose own files, which parts are cut
+/// of, are empty; how large they are is what it says.
+pub(super) fn whole_tables(connection: &rusqlite::Connection) -> Result<()> {
     connection
-        .execute(
+        .execute_batch(
             "delete from s_part
-              where table_oid in (select oid from s_table where persistence = 'u')",
-            [],
+              where table_oid in (select oid from s_table where persistence = 'u'
+                                  union all select oid from s_spread);
+             update s_table set bytes = max(s_table.bytes, s.bytes) from s_spread s where s.oid = s_table.oid",
         )
-        .map(|_| ())
         .map_err(|error| crate::catalog::sqlite_error("write", &error))
 }
 

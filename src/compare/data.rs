@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::logging;
 use crate::notice;
 use crate::pg::{Canceller, quote};
+use crate::schema::spread::{CITUS, list_spread};
 use crate::sys::signal;
 use crate::units::Side;
 use std::sync::atomic::AtomicBool;
@@ -114,6 +115,26 @@ struct Open {
     failure: Option<Error>,
 }
 
+/// Refuses tables that citus spreads: their own files, which pieces are cut of, are empty, and would be equal.
+fn refuse_spread(server: &mut Server) -> Result<()> {
+    let side = server.link.side;
+    if !server.facts.database.has(CITUS) {
+        return Ok(());
+    }
+    let tables = list_spread(&mut server.session.client, side)?.unwrap_or_default();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        side.kind(),
+        format!(
+            "the {side} has {} tables of citus, whose rows are not compared",
+            tables.len()
+        ),
+    )
+    .hint("Count and sum their rows with queries of your own on both coordinators."))
+}
+
 /// Compares the rows of both databases. Blocks. Errors: a server that cannot be reached or read at
 /// all; what is true of single tables stands in the report.
 pub fn data(
@@ -180,6 +201,9 @@ fn compare(
     let snapshot = settings.snapshot.as_deref();
     let mut source = Server::open((source, Side::Source), opening, snapshot)?;
     let mut target = Server::open((target, Side::Target), opening, None)?;
+    for server in [&mut source, &mut target] {
+        refuse_spread(server)?;
+    }
     let left = filters::find(&mut source, settings.filters.as_ref())?;
     let mut entries = table::pair(table::list(&mut source)?, table::list(&mut target)?);
     entries.retain(|entry| left.keeps_rows(entry));

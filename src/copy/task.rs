@@ -17,6 +17,8 @@ const FREEZE_FROM_BYTES: i64 = 1 << 20;
 pub(super) enum Emptying {
     /// This run has made it; only a second try has to empty it.
     New,
+    /// The same, and citus keeps its rows on other servers.
+    Spread,
     /// By TRUNCATE in the transaction of its rows; before the parts of a split table, beforehand.
     Own,
     /// Beforehand, with others; a second try deletes its rows.
@@ -28,6 +30,7 @@ pub(super) enum Emptying {
 impl Emptying {
     fn parse(word: &str) -> Self {
         match word {
+            "spread" => Self::Spread,
             "own" => Self::Own,
             "before" => Self::Before,
             "delete" => Self::Delete,
@@ -155,7 +158,7 @@ impl Task {
     pub(super) fn must_truncate(&self, fresh: bool) -> bool {
         let is_whole = self.unit.object == 0;
         match self.emptying {
-            Emptying::New => {
+            Emptying::New | Emptying::Spread => {
                 let is_new = fresh && self.unit.claims == 1 && self.unit.plan == 0;
                 !self.leaves_progress() && !is_new
             }
@@ -173,8 +176,20 @@ impl Task {
             && match self.emptying {
                 Emptying::New => self.must_truncate(fresh) || self.bytes >= FREEZE_FROM_BYTES,
                 Emptying::Own => self.must_truncate(fresh),
-                Emptying::Before | Emptying::Delete => false,
+                Emptying::Spread | Emptying::Before | Emptying::Delete => false,
             }
+    }
+
+    /// True for a table whose rows citus keeps on other servers: a scan of the table ONLY would be one of its own
+    /// file, which is empty.
+    pub(super) fn is_spread(&self) -> bool {
+        self.emptying == Emptying::Spread
+    }
+
+    /// What a query reads.
+    pub(super) fn read_from(&self) -> String {
+        let only = if self.is_spread() { "" } else { "only " };
+        format!("{only}{}", self.qname)
     }
 
     /// `COPY ... TO STDOUT` for the source.
@@ -184,7 +199,7 @@ impl Task {
         } else {
             ""
         };
-        let is_plain = self.select_list.is_none() && !self.columns.is_empty();
+        let is_plain = self.select_list.is_none() && !self.columns.is_empty() && !self.is_spread();
         if is_plain && self.condition.is_none() {
             return format!("copy {} ({}) to stdout{format}", self.qname, self.columns);
         }
@@ -194,8 +209,8 @@ impl Task {
             None => String::new(),
         };
         format!(
-            "copy (select {list} from only {}{condition}) to stdout{format}",
-            self.qname
+            "copy (select {list} from {}{condition}) to stdout{format}",
+            self.read_from()
         )
     }
 
@@ -226,13 +241,13 @@ impl Task {
     pub(super) fn truncate_sql(&self) -> String {
         let by_delete = match self.emptying {
             Emptying::New => self.is_unlogged,
-            Emptying::Own => false,
+            Emptying::Spread | Emptying::Own => false,
             Emptying::Before | Emptying::Delete => true,
         };
         if by_delete {
             return format!("delete from only {}", self.target_qname);
         }
-        let only = if self.target_is_partitioned {
+        let only = if self.target_is_partitioned || self.is_spread() {
             ""
         } else {
             "only "

@@ -16,6 +16,7 @@ use crate::fkey::{self, Limits};
 use crate::pg::{PgSession, Token};
 use crate::schema::hooks::{TIMESCALEDB, list_hypertables};
 use crate::schema::server::ServerFacts;
+use crate::schema::spread::{CITUS, list_spread};
 use crate::supervisor::{Leaf, Report};
 use crate::units::{PgVersion, Side};
 use crate::workdir::{Intent, Layout};
@@ -242,6 +243,13 @@ fn refuse_own_ways(source: &mut Connected) -> Result<()> {
     } else {
         None
     };
+    let spread = if database.has(CITUS) {
+        list_spread(&mut source.session.client, Side::Source)?.unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let spread = (!spread.is_empty()).then(|| format!("{} tables of citus", spread.len()));
+    let found = found.or(spread);
     let Some(found) = found else {
         return Ok(());
     };
@@ -250,7 +258,7 @@ fn refuse_own_ways(source: &mut Connected) -> Result<()> {
         format!("the source has {found}, whose rows alone are not copied"),
     )
     .with_sqlstate("0A000")
-    .detail("Their chunks are other tables on the target, or not there yet.")
+    .detail("They are in other places: in chunks, or on worker nodes.")
     .hint("Copy the whole database with pgcopydb clone."))
 }
 

@@ -6,6 +6,7 @@
 
 mod config;
 pub mod restoring;
+pub mod spread;
 
 use crate::catalog::unit::{Done, Kind, Unit};
 use crate::catalog::{Ledger, Step, sqlite_error};

@@ -36,6 +36,19 @@ pub fn is_ended(ledger: &Ledger) -> Result<bool> {
     Ok(Run::marked(ledger.connection(), ENDED)?.is_some())
 }
 
+/// Whether rows of its own tables are still to be copied.
+pub fn is_to_configure(ledger: &Ledger) -> Result<bool> {
+    ledger
+        .connection()
+        .query_row(
+            "select exists (select 1 from unit u join s_extension e on e.oid = u.object
+              where u.kind = 'extension' and u.state not in ('done', 'skipped') and e.extname = ?1)",
+            [TIMESCALEDB],
+            |row| row.get(0),
+        )
+        .map_err(|error| sqlite_error("read", &error))
+}
+
 /// What a person must know while the mode is on; nothing when it is not.
 pub fn warning(ledger: &Ledger) -> Result<Option<String>> {
     let mark = Run::marked(ledger.connection(), ON)?;

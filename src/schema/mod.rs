@@ -19,6 +19,7 @@ pub mod preflight;
 pub mod select_list;
 pub mod server;
 pub mod split;
+pub mod spread;
 pub mod target;
 
 mod attribute;
@@ -118,6 +119,7 @@ pub fn fetch_all(
         ..FetchCounts::default()
     };
     filter::prune(tx)?;
+    spread::fetch_spread(client, tx)?;
     counts.recount(tx)?;
     fetch_database_statements(client, tx)?;
     fetch_sequence_values(client, tx)?;

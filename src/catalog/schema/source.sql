@@ -158,6 +158,18 @@ create table s_extension_config (
     primary key (ext_oid, oid)
 );
 
+-- Tables that citus spreads over other servers; their own files are empty.
+create table s_spread (
+    oid           integer primary key,
+    qname         text not null,
+    kind          text not null,                 -- distributed, reference
+    column_name   text,                          -- raw; null: of none
+    colocation    integer not null,              -- tables of one number have their shards at the same places
+    shards        integer not null,
+    is_partition  integer not null,              -- 1: is spread with its parent
+    bytes         integer not null               -- of all shards; 0: not known
+);
+
 create table s_database_property (
     rolname       text,                          -- null: of the database itself
     setconfig     text not null                  -- name=value as in pg_db_role_setting
@@ -200,7 +212,8 @@ create table s_copy (
     select_list   text,                          -- what the source is asked for; null: columns
     format        text not null,                 -- text, binary
     target_kind   text not null,                 -- relkind on the target
-    emptying      text not null default 'new'    -- new: made by this run; own: with its rows; before: by a
+    emptying      text not null default 'new'    -- new: made by this run; spread: the same, on other
+                                                 -- servers; own: with its rows; before: by a
                                                  -- statement in emptying; delete: like own, with DELETE
 );
 
