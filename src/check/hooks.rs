@@ -71,7 +71,7 @@ pub(super) fn timescaledb(
     };
     let mut lines = Vec::new();
     for (name, when) in calls.into_iter().zip(["before tables", "at the end"]) {
-        match callable(&has, name, side) {
+        match callable(&has, (TIMESCALEDB, name), side) {
             Ok(qname) => lines.push(format!("CALL {qname}() on the target, {when}")),
             Err(error) => findings.fail(error),
         }
@@ -237,15 +237,21 @@ fn refuse_unavailable(target: &mut PgSession, version: &str) -> Result<()> {
     )))
 }
 
-/// The quoted name of a function that the run will call.
-fn callable(has: &Installed, name: &str, side: Side) -> Result<String> {
+/// The quoted name of a function of an extension that the run will call.
+pub(super) fn callable(
+    has: &Installed,
+    (extension, name): (&str, &str),
+    side: Side,
+) -> Result<String> {
     let Some(function) = has.function(name) else {
         return Err(Error::new(
             side.kind(),
-            format!("extension timescaledb of the {side} has no function {name}()"),
+            format!("extension {extension} of the {side} has no function {name}()"),
         )
         .with_sqlstate("42883")
-        .hint("Install a release of timescaledb that has it, the same on both sides."));
+        .hint(format!(
+            "Install a release of {extension} that has it on both sides."
+        )));
     };
     if function.may_execute || side == Side::Source {
         return Ok(function.qname.clone());
@@ -256,7 +262,7 @@ fn callable(has: &Installed, name: &str, side: Side) -> Result<String> {
     )
     .with_sqlstate("42501")
     .hint(format!(
-        "Run on the target: grant execute on function {}() to the role, which must own the database, too.",
+        "Run on the target: grant execute on function {} to the role, which must own the database, too.",
         function.qname
     )))
 }

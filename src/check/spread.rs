@@ -4,13 +4,14 @@
 //! nothing. All of it is asked only where the source has the extension.
 
 use super::finding::Findings;
-use super::hooks::Hooked;
+use super::hooks::{Hooked, callable};
 use super::preflight::{Choices, shown};
 use crate::error::{Error, Kind, Result};
 use crate::pg::PgSession;
 use crate::schema::hooks::find_extension;
 use crate::schema::spread::{CITUS, DISTRIBUTE, REPLICATE, Spread, calls, list_spread};
 use crate::units::Side;
+use std::collections::BTreeMap;
 
 /// Tables of citus before it had a view of them; those that are not spread by a hash; functions.
 const OTHERS: [(&str, &str, &str); 3] = [
@@ -85,34 +86,8 @@ pub(super) fn citus(
     let Some(has) = there.or(of_source) else {
         return Ok((true, Vec::new()));
     };
-    let mut found = Vec::with_capacity(names.len());
-    for name in names {
-        match has.function(name) {
-            Some(function) if function.may_execute || side == Side::Source => {
-                found.push(function.qname.clone());
-            }
-            Some(function) => findings.fail(
-                Error::new(
-                    side.kind(),
-                    format!("the role may not call {}() on the target", function.qname),
-                )
-                .with_sqlstate("42501")
-                .hint(format!(
-                    "Run on the target: grant execute on function {} to the role;",
-                    function.qname
-                )),
-            ),
-            None => findings.fail(
-                Error::new(
-                    side.kind(),
-                    format!("extension citus of the {side} has no function {name}()"),
-                )
-                .with_sqlstate("42883")
-                .hint("Install citus 10 or later on both sides."),
-            ),
-        }
-    }
-    let [make, replicate] = found.as_slice() else {
+    let found = names.map(|name| findings.take(callable(&has, (CITUS, name), side)));
+    let [Some(make), Some(replicate)] = &found else {
         return Ok((true, Vec::new()));
     };
     let statements = calls(&kept)
@@ -164,30 +139,15 @@ fn names_of<'t>(tables: impl Iterator<Item = &'t Spread>) -> String {
 
 /// Refuses what is kept in ways that the target would not get.
 fn refuse_uncarried(source: &mut PgSession, all: &[Spread], findings: &mut Findings) -> Result<()> {
-    let kinds: [(&str, fn(&&Spread) -> bool); 4] = [
-        ("tables of schemas that citus distributes", |table| {
-            table.kind == "schema"
-        }),
-        ("local tables in the metadata of citus", |table| {
-            table.kind == "local"
-        }),
-        (
-            "distributed tables of citus without a distribution column",
-            |table| table.kind == "distributed" && table.column.is_none(),
-        ),
-        ("tables of citus of an unknown kind", |table| {
-            !matches!(
-                table.kind.as_str(),
-                "schema" | "local" | "distributed" | "reference"
-            )
-        }),
-    ];
-    for (what, is) in kinds {
-        let found: Vec<&Spread> = all.iter().filter(is).collect();
-        if !found.is_empty() {
-            let names = names_of(found.iter().copied());
-            findings.fail(not_carried(found.len(), what, &names));
+    let mut kinds: BTreeMap<&str, Vec<&Spread>> = BTreeMap::new();
+    for table in all {
+        if let Some(what) = uncarried(table) {
+            kinds.entry(what).or_default().push(table);
         }
+    }
+    for (what, found) in kinds {
+        let names = names_of(found.iter().copied());
+        findings.fail(not_carried(found.len(), what, &names));
     }
     for (catalog, list, what) in OTHERS {
         let is_there = "select pg_catalog.to_regclass($1) is not null";
@@ -201,6 +161,17 @@ fn refuse_uncarried(source: &mut PgSession, all: &[Spread], findings: &mut Findi
         }
     }
     Ok(())
+}
+
+/// What a table is that the target would not get.
+fn uncarried(table: &Spread) -> Option<&'static str> {
+    match (table.kind.as_str(), &table.column) {
+        ("reference", _) | ("distributed", Some(_)) => None,
+        ("distributed", None) => Some("distributed tables of citus without a distribution column"),
+        ("schema", _) => Some("tables of schemas that citus distributes"),
+        ("local", _) => Some("local tables in the metadata of citus"),
+        _ => Some("tables of citus of an unknown kind"),
+    }
 }
 
 fn not_carried(count: usize, what: &str, names: &str) -> Error {

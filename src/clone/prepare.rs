@@ -94,11 +94,8 @@ pub(super) fn run(leaf: &mut Leaf<'_>, input: &PrepareInput) -> Result<()> {
         (&mut source, &mut target),
         &selection.left_out,
     ));
-    if let Some(target) = &mut target
-        && known.as_ref().is_some_and(|known| known.has_timescaledb)
-    {
-        findings.take(refuse_hypertables(&ledger, &settings, target));
-    }
+    let sides = (known.as_ref(), &mut target);
+    findings.take(refuse_hypertables(&ledger, &settings, sides));
     findings.refuse()?;
     let tools = tools.flatten();
     if stored.is_some() {
@@ -472,8 +469,14 @@ fn refuse_occupied(
 fn refuse_hypertables(
     ledger: &Ledger,
     settings: &CloneSettings,
-    target: &mut Connected,
+    (known, target): (Option<&SourceFacts>, &mut Option<Connected>),
 ) -> Result<()> {
+    let (Some(known), Some(target)) = (known, target) else {
+        return Ok(());
+    };
+    if !known.has_timescaledb {
+        return Ok(());
+    }
     let restarts = settings.intent == Intent::Restart;
     let begun = |part| Ok::<_, Error>(begun::first_run(ledger.connection(), part)?.is_some());
     let is_first = !begun(Part::Extensions)? && (restarts || !begun(Part::PreData)?);
