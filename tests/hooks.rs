@@ -277,6 +277,11 @@ fn what_timescaledb_cannot_restore_is_refused_by_name() {
     rows_alone
         .exits(6)
         .says(&["2 hypertables of timescaledb", "pgcopydb clone"]);
+    let other = WorkDir::new().dir();
+    let sides = ["--source", &source, "--target", &target, "--dir", &other];
+    let setup = run(&[&["stream", "setup"], &sides[..]].concat());
+    assert_ne!(setup.code, 0, "{}", setup.stderr);
+    setup.says(&["timescaledb, whose chunks and compressed rows change"]);
     pair.in_target("insert into _timescaledb_catalog.hypertable values (7, 'public', 'theirs')");
     refused(&[], &["target has 1 hypertables", "public.theirs"]);
     clone(&["target has 1 hypertables"]);

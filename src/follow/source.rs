@@ -8,6 +8,8 @@ use crate::catalog::SourceLook;
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::quote::ident;
 use crate::pg::{Link, PgSession, Profile, application_name, retry};
+use crate::schema::hooks::TIMESCALEDB;
+use crate::schema::spread::{CITUS, list_spread};
 use crate::units::{Lsn, PgVersion, Side, Tli};
 use crate::wire::{self, Session, StatementResult};
 use std::time::Duration;
@@ -63,6 +65,8 @@ pub struct SourceFacts {
     pub may_replicate: bool,
     /// Output plugins that may be used, where the server has such a list.
     pub plugin_libraries: Option<String>,
+    /// An extension whose tables change in ways that cannot be followed, in words.
+    pub unfollowed: Option<&'static str>,
 }
 
 /// Reads the facts.
@@ -90,13 +94,30 @@ pub fn read_facts(session: &mut PgSession) -> Result<SourceFacts> {
             .map(Duration::from_millis),
         may_replicate: row.get("may_replicate"),
         plugin_libraries: row.get("plugin_libraries"),
+        unfollowed: unfollowed(session, &row.get::<_, Vec<String>>("own_ways"))?,
     })
+}
+
+/// What of these extensions cannot be followed. One more query where there is citus.
+fn unfollowed(session: &mut PgSession, own_ways: &[String]) -> Result<Option<&'static str>> {
+    let has = |name: &str| own_ways.iter().any(|one| one == name);
+    if has(TIMESCALEDB) {
+        return Ok(Some(
+            "it has timescaledb, whose chunks and compressed rows change in ways of their own: copy it \
+             without following",
+        ));
+    }
+    let is_spread = has(CITUS)
+        && list_spread(&mut session.client, Side::Source)?.is_some_and(|all| !all.is_empty());
+    Ok(is_spread.then_some(
+        "it has distributed tables of citus, which change on its worker nodes: copy it without following",
+    ))
 }
 
 impl SourceFacts {
     /// Refuses a source that cannot be followed; all reasons at once.
     pub fn check(&self, plugin: Plugin) -> Result<()> {
-        let mut reasons = Vec::new();
+        let mut reasons: Vec<String> = self.unfollowed.map(str::to_owned).into_iter().collect();
         if self.wal_level != "logical" {
             reasons.push(format!(
                 "wal_level is \"{}\": run ALTER SYSTEM SET wal_level = logical and restart the server \
