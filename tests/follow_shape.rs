@@ -159,3 +159,44 @@ fn dl_25_33_transactions_of_every_make_arrive_with_each_plugin() {
         follow.cleanup(&[]).exits(0);
     }
 }
+
+/// Exit 0 with another row changed: `test_decoding` does not say that other columns tell the rows now.
+#[test]
+fn rows_that_other_columns_tell_now_are_followed_or_it_is_an_error() {
+    let schema = "create table t (id int primary key, u int not null unique, v text);
+        insert into t select i, i, 'v' from generate_series(1, 9) i";
+    for plugin in PLUGINS {
+        let Some(follow) = ready(plugin, schema, &[]) else {
+            continue;
+        };
+        let other = "alter table t drop constraint t_pkey; alter table t add primary key (u)";
+        follow.pair.in_source(other);
+        follow.pair.in_target(other);
+        follow
+            .pair
+            .in_source("update t set id = 6, v = 'w' where u = 5");
+        follow.end_here();
+        let received = follow.receive(&[]);
+        if plugin == "test_decoding" {
+            received
+                .exits(6)
+                .says(&["another replica identity: (id) before, (u) now", "HINT"]);
+        } else {
+            received.exits(0);
+            catchup(&follow, &[]).exits(0);
+            assert_same_rows(&follow.pair);
+        }
+        follow.cleanup(&[]).exits(0);
+        // All columns of a row are always sent: that is understood.
+        let Some(follow) = ready(plugin, schema, &[]) else {
+            continue;
+        };
+        follow.pair.in_source(
+            "alter table t replica identity full; update t set id = 10, v = 'w' where u = 5; delete from t where u = 2",
+        );
+        follow.receive_all();
+        catchup(&follow, &[]).exits(0);
+        assert_same_rows(&follow.pair);
+        follow.cleanup(&[]).exits(0);
+    }
+}

@@ -9,6 +9,10 @@ use super::source_table::{Identity, SourceTable, SourceTables};
 use crate::error::Result;
 use crate::pg::{PgSession, quote};
 
+/// What is said of another identity: at the begin, and at the end where all columns are it.
+const OTHER_IDENTITY: &str = "has another replica identity";
+const NOW_FULL: &str = "full now";
+
 /// What is different now.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Drift {
@@ -29,6 +33,24 @@ pub fn look_with_rows(session: &mut PgSession, recorded: &SourceTables) -> Resul
     let mut found = unfollowed(recorded, &now);
     found.extend(compare(recorded, now));
     Ok(found)
+}
+
+/// Tables whose rows were told by columns that do not tell them any more, though they are there. The text of
+/// `test_decoding` does not say which columns do: a change may be taken for one of another row.
+pub fn misleading(found: &[Drift], recorded: &SourceTables) -> Option<Drift> {
+    let is_key = |table: &SourceTable| matches!(table.identity, Identity::Key(_));
+    let of = |drift: &Drift| recorded.all().find(|table| name_of(table) == drift.table);
+    found
+        .iter()
+        .filter(|drift| drift.what.starts_with(OTHER_IDENTITY) && !drift.what.ends_with(NOW_FULL))
+        .find(|drift| {
+            // One of a column that was renamed or dropped is missed where it is looked for.
+            let lost = |other: &&Drift| {
+                other.table == drift.table && other.what.starts_with("has no column")
+            };
+            of(drift).is_some_and(is_key) && !found.iter().any(|other| lost(&other))
+        })
+        .cloned()
 }
 
 /// Tables without identity that had rows updated or deleted. The server counts what was rolled back, too, and
@@ -87,7 +109,7 @@ fn compare(recorded: &SourceTables, now: Vec<SourceTable>) -> Vec<Drift> {
                     tell(
                         before,
                         format!(
-                            "has another replica identity: {} before, {} now",
+                            "{OTHER_IDENTITY}: {} before, {} now",
                             identity(&before.identity),
                             identity(&after.identity)
                         ),

@@ -3,8 +3,9 @@
 //! Runs in the receive process, beside the stream. A failure costs a figure, nothing else.
 
 use crate::catalog::{CdcSetup, Lag, Ledger};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::follow::drift::{self, Drift};
+use crate::follow::files::Plugin;
 use crate::follow::source;
 use crate::follow::source_table::SourceTables;
 use crate::pg::PgSession;
@@ -31,11 +32,14 @@ pub(super) struct Behind {
     tables: SourceTables,
     compared_at: Option<Instant>,
     drifts: BTreeSet<Drift>,
+    plugin: Plugin,
+    /// A table of which changes may go to the wrong rows.
+    misled: Option<Drift>,
 }
 
 impl Behind {
     /// That of a slot.
-    pub(super) fn of(slot: String, tables: SourceTables) -> Self {
+    pub(super) fn of(slot: String, plugin: Plugin, tables: SourceTables) -> Self {
         Self {
             slot,
             noted_at: None,
@@ -45,6 +49,8 @@ impl Behind {
             tables,
             compared_at: None,
             drifts: BTreeSet::new(),
+            plugin,
+            misled: None,
         }
     }
 
@@ -89,6 +95,22 @@ impl Behind {
         self.compare(session, ledger)
     }
 
+    /// Refuses to go on where changes of a table may go to the wrong rows.
+    pub(super) fn refuse_misled(&self) -> Result<()> {
+        let Some(drift) = &self.misled else {
+            return Ok(());
+        };
+        Err(Error::new(
+            Kind::Source,
+            format!("on the source, table {} {}", drift.table, drift.what),
+        )
+        .detail(
+            "test_decoding does not say which columns tell a row: changes since then may have been applied to other \
+             rows.",
+        )
+        .hint("Begin anew with a new copy, or with pgoutput, which says it."))
+    }
+
     /// Tells what became of the source's tables, each change once.
     fn compare(&mut self, session: &mut PgSession, ledger: &mut Ledger) -> Result<()> {
         let last = self.compared_at;
@@ -96,9 +118,11 @@ impl Behind {
             return Ok(());
         }
         self.compared_at = Some(Instant::now());
-        let found: BTreeSet<Drift> = drift::look_with_rows(session, &self.tables)?
-            .into_iter()
-            .collect();
+        let found = drift::look_with_rows(session, &self.tables)?;
+        if self.plugin == Plugin::TestDecoding {
+            self.misled = drift::misleading(&found, &self.tables);
+        }
+        let found: BTreeSet<Drift> = found.into_iter().collect();
         if found == self.drifts {
             return Ok(());
         }

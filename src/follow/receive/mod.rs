@@ -110,7 +110,7 @@ pub fn run(settings: &ReceiveSettings, stop: &dyn Fn() -> bool) -> Result<Outcom
     let left_out = tables.left_out();
     let mut watch = Watch::new(
         cdc.clone(),
-        Behind::of(slot.slot.clone(), tables),
+        Behind::of(slot.slot.clone(), slot.plugin, tables),
         ledger,
         source::watching(&settings.link),
     );

@@ -261,6 +261,7 @@ impl Watch {
         if let Err(error) = compared {
             log::debug!("{error}");
         }
+        self.behind.refuse_misled()?;
         match self.look_at_source() {
             Err(error) if !error.is_transient() && error.sqlstate().is_none() => Err(error),
             _ => Ok(()),
@@ -296,6 +297,7 @@ impl Beside for Watch {
                 Err(error) => log::debug!("{error}"),
             }
         }
+        self.behind.refuse_misled()?;
         if self.beside.is_none() && begun.elapsed() >= CUT_AFTER {
             self.cut_at = Some(begun);
         }
