@@ -467,6 +467,14 @@ fn a_table_that_citus_has_in_another_way_on_the_target_is_refused() {
         ]);
     pair.in_target("update citus.meta set shards = 4 where name = '\"Events\"'::regclass");
     pair.does(&work, "restore pre-data", &["--resume"]).exits(0);
+    // Rows that are not in the table's own file are rows.
+    pair.in_target(
+        "create table shards.theirs () inherits (orders); insert into shards.theirs values (1, 1)",
+    );
+    pair.does(&work, "copy table-data", &[])
+        .exits(7)
+        .says(&["already have rows", "orders"]);
+    pair.in_target("drop table shards.theirs");
     for command in [
         "copy table-data",
         "copy indexes",

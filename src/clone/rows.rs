@@ -6,11 +6,12 @@
 use super::begun::{self, MUST_EMPTY, MUST_FORGET, forget_mark};
 use super::goal::Part;
 use super::pre_data::{PreDataInput, TABLES_PER_QUERY, table_names};
-use crate::catalog::{Ledger, Run};
+use crate::catalog::{Ledger, Run, sqlite_error};
 use crate::error::{Context, Error, Kind, Result};
 use crate::pg::{PgSession, quote};
 use crate::schema::target;
 use crate::supervisor::Leaf;
+use std::collections::HashSet;
 
 /// Tables that are asked for rows in one statement.
 const ASKED_AT_ONCE: usize = 300;
@@ -155,18 +156,34 @@ fn find(ledger: &Ledger, target: &mut PgSession) -> Result<(Vec<String>, Vec<Str
         .into_iter()
         .map(|(_, nspname, relname)| (nspname, relname))
         .collect();
+    let spread = spread_names(ledger)?;
     for batch in names.chunks(TABLES_PER_QUERY) {
         let found = target::fetch_tables(&mut target.client, batch)?;
         for ((nspname, relname), table) in batch.iter().zip(&found) {
             let qname = quote::qualified(nspname, relname);
             match table {
                 Some(table) if table.relkind == "p" => there.push(qname),
+                Some(_) if spread.contains(&(nspname.clone(), relname.clone())) => {
+                    there.push(qname);
+                }
                 Some(_) => there.push(format!("only {qname}")),
                 None => missing.push(qname),
             }
         }
     }
     Ok((there, missing))
+}
+
+/// Raw names of the tables that citus spreads: ONLY would ask their own files, which are empty.
+fn spread_names(ledger: &Ledger) -> Result<HashSet<target::RelationName>> {
+    let read = || -> rusqlite::Result<HashSet<target::RelationName>> {
+        ledger
+            .connection()
+            .prepare("select t.nspname, t.relname from s_table t join s_spread s on s.oid = t.oid")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    };
+    read().map_err(|error| sqlite_error("read", &error))
 }
 
 /// Those of the tables that have rows.
