@@ -219,6 +219,16 @@ fn without_anybody_who_applies_nothing_is_changed_and_the_command_is_named() {
     follow
         .pair
         .in_source("insert into t (v) values ('writable')");
+    // As an earlier cutover leaves it: a follow that is started would end at once.
+    let endpos = follow.end_here();
+    let told = format!("endpos {endpos} is set");
+    cutover(&follow, &[])
+        .wait()
+        .exits(3)
+        .says(&[&told, "sentinel set endpos 0/0"]);
+    follow
+        .command(&["sentinel", "set", "endpos", "0/0"], &[])
+        .exits(0);
     follow
         .command(&["sentinel", "set", "prefetch"], &[])
         .exits(0);

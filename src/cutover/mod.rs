@@ -216,7 +216,16 @@ impl<'a> Run<'a> {
         if drain.is_alive(&self.ledger, &mut self.target)? {
             return Ok(());
         }
-        Err(drain::nobody(&self.settings.layout))
+        let nobody = drain::nobody(&self.settings.layout);
+        let endpos = Sentinel::must_read(self.ledger.connection())?.endpos;
+        if !endpos.is_set() {
+            return Err(nobody);
+        }
+        // As a cutover that came to its good end leaves it.
+        Err(nobody.detail(format!(
+            "endpos {endpos} is set, where a follow that is started ends at once: take it away before, with \
+             \"pgcopydb stream sentinel set endpos 0/0\"."
+        )))
     }
 
     /// Both have to be the databases that the follow was set up with.
