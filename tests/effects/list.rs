@@ -125,7 +125,7 @@ pub const EFFECTS: &[(&str, &str, &str)] = &[
      "steps::options_hold_for_the_later_steps_of_the_same_directory"),
     ("--skip-extensions",
      "check",
-     "check::tables_that_an_extension_spreads_by_itself_are_refused"),
+     "hooks::what_timescaledb_cannot_restore_is_refused_by_name"),
     ("--no-owner",
      "check",
      "effects::every::a_check_counts_with_the_jobs_and_leaves_out_what_will_not_be_copied"),
