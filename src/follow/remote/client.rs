@@ -6,6 +6,7 @@
 use super::message::{Answer, MESSAGE_MAX, Request};
 use super::token::Token;
 use crate::error::{Error, Kind, Result};
+use crate::sys::clock::nap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where files are removed.
 const PATIENCE_PRUNE: Duration = Duration::from_secs(60);
+
+/// Time before a question is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Where a follow listens.
 pub struct Client {
@@ -29,6 +33,23 @@ pub struct Client {
 impl Client {
     /// Asks, and gives the answer; a refusal is an error, as if it had been here. Blocks for seconds.
     pub(super) fn ask(&self, request: Request) -> Result<Answer> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.ask_once(request)? {
+                Ok(Answer::Refused(error)) => {
+                    let (host, port) = (&self.host, self.port);
+                    return Err(error.context(format!("{host}:{port}, where a follow listens")));
+                }
+                Ok(answer) => return Ok(answer),
+                // A follow that is flooded lets connections go; what changes nothing can be asked again.
+                Err(_) if !request.changes() && Instant::now() < until => nap(AGAIN_AFTER),
+                Err(why) => return Err(self.unanswered(request, &why)),
+            }
+        }
+    }
+
+    /// One try. The inner error says why there is no answer.
+    fn ask_once(&self, request: Request) -> Result<std::result::Result<Answer, String>> {
         let mut stream = self.connect()?;
         let token = Token::read(&self.token_file)?;
         let patience = match request {
@@ -38,14 +59,10 @@ impl Client {
         let sent = stream
             .set_write_timeout(Some(PATIENCE))
             .and_then(|()| stream.write_all(&request.encode(token.text())));
-        sent.map_err(|error| self.unanswered(request, &error.to_string()))?;
-        match self.answer(&mut stream, request, Instant::now() + patience)? {
-            Answer::Refused(error) => Err(error.context(format!(
-                "{}:{}, where a follow listens",
-                self.host, self.port
-            ))),
-            answer => Ok(answer),
+        if let Err(error) = sent {
+            return Ok(Err(error.to_string()));
         }
+        self.answer(&mut stream, Instant::now() + patience)
     }
 
     fn connect(&self) -> Result<TcpStream> {
@@ -70,31 +87,35 @@ impl Client {
         Err(self.unreachable(&why))
     }
 
-    fn answer(&self, stream: &mut TcpStream, request: Request, until: Instant) -> Result<Answer> {
+    fn answer(
+        &self,
+        stream: &mut TcpStream,
+        until: Instant,
+    ) -> Result<std::result::Result<Answer, String>> {
         let mut bytes = Vec::with_capacity(MESSAGE_MAX);
         let mut some = [0; MESSAGE_MAX];
         loop {
             match Answer::decode(&bytes) {
-                Ok(Some(answer)) => return Ok(answer),
+                Ok(Some(answer)) => return Ok(Ok(answer)),
                 Ok(None) => {}
                 Err(why) => return Err(self.no_follow(&why)),
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(self.unanswered(request, "it takes too long"));
+                return Ok(Err("it takes too long".to_owned()));
             }
             let read = stream
                 .set_read_timeout(Some(left))
                 .and_then(|()| stream.read(&mut some));
             match read {
-                Ok(0) => return Err(self.unanswered(request, "it closed the connection")),
+                Ok(0) => return Ok(Err("it closed the connection".to_owned())),
                 Ok(count) => bytes.extend(some.get(..count).unwrap_or_default()),
                 Err(error)
                     if matches!(
                         error.kind(),
                         ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut
                     ) => {}
-                Err(error) => return Err(self.unanswered(request, &error.to_string())),
+                Err(error) => return Ok(Err(error.to_string())),
             }
         }
     }
