@@ -7,7 +7,7 @@ use super::all::Together;
 use super::summary::{Build, Summary, TableFigures};
 use crate::error::{Error, Result};
 use crate::units::{pretty_bytes, pretty_ms, pretty_rate};
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json as object};
 
 /// Version of the document's layout.
@@ -24,33 +24,69 @@ pub enum Outcome {
 
 /// The document, indented, with a final newline.
 pub fn json(summary: &Summary, outcome: Outcome) -> Result<String> {
-    pretty(&document(summary, outcome))
+    pretty(&Document { summary, outcome })
+}
+
+/// The same, written as it is made: that of many tables is larger than all that is known of them.
+pub fn write_json(
+    out: &mut dyn std::io::Write,
+    summary: &Summary,
+    outcome: Outcome,
+) -> std::io::Result<()> {
+    write_pretty(out, &Document { summary, outcome })
 }
 
 /// The document of all databases of a cluster: sums at the top, each database with its tables below.
 pub fn json_of_all(all: &Together, outcome: Outcome) -> Result<String> {
-    let mut whole = document(&all.sums, outcome);
-    if let Some(keys) = whole.as_object_mut() {
-        keys.remove("tables");
-    }
+    let mut whole = head(&all.sums, outcome);
+    whole["notices"] = notices(&all.sums);
     whole["databases"] = all
         .databases
         .iter()
         .map(|(name, summary)| {
-            let one = document(summary, outcome);
+            let one = head(summary, outcome);
             object!({
                 "database": name,
                 "duration": one["duration"],
                 "steps": one["steps"],
-                "tables": one["tables"],
-                "notices": one["notices"],
+                "tables": summary.tables.iter().map(table).collect::<Vec<Value>>(),
+                "notices": notices(summary),
             })
         })
         .collect();
     pretty(&whole)
 }
 
-fn document(summary: &Summary, outcome: Outcome) -> Value {
+/// The document of a run. Its tables become JSON one after the other.
+struct Document<'a> {
+    summary: &'a Summary,
+    outcome: Outcome,
+}
+
+/// The tables of a document.
+struct Tables<'a>(&'a [TableFigures]);
+
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut keys = serializer.serialize_map(None)?;
+        let head = head(self.summary, self.outcome);
+        for (key, value) in head.as_object().into_iter().flatten() {
+            keys.serialize_entry(key, value)?;
+        }
+        keys.serialize_entry("tables", &Tables(&self.summary.tables))?;
+        keys.serialize_entry("notices", &notices(self.summary))?;
+        keys.end()
+    }
+}
+
+impl Serialize for Tables<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(table))
+    }
+}
+
+/// What stands before the tables.
+fn head(summary: &Summary, outcome: Outcome) -> Value {
     let workers = summary.workers;
     object!({
         "format": FORMAT,
@@ -73,24 +109,28 @@ fn document(summary: &Summary, outcome: Outcome) -> Value {
             "bytes": step.bytes,
             "concurrency": step.concurrency,
         })).collect::<Vec<Value>>(),
-        "tables": summary.tables.iter().map(table).collect::<Vec<Value>>(),
-        "notices": summary.notices.iter().map(|(topic, line)| object!({
-            "topic": topic,
-            "line": line,
-        })).collect::<Vec<Value>>(),
     })
 }
 
+/// What stands behind the tables.
+fn notices(summary: &Summary) -> Value {
+    let one = |(topic, line): &(String, String)| object!({ "topic": topic, "line": line });
+    summary.notices.iter().map(one).collect()
+}
+
 /// A document, indented as people's scripts know it, with a final newline.
-pub fn pretty(document: &Value) -> Result<String> {
+pub fn pretty(document: &impl Serialize) -> Result<String> {
     let mut out = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    document
-        .serialize(&mut serializer)
+    write_pretty(&mut out, document)
         .map_err(|error| Error::internal(format!("could not print a document: {error}")))?;
-    out.push(b'\n');
     String::from_utf8(out).map_err(|_| Error::internal("a document is not UTF-8"))
+}
+
+fn write_pretty(out: &mut dyn std::io::Write, document: &impl Serialize) -> std::io::Result<()> {
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, formatter);
+    document.serialize(&mut serializer)?;
+    out.write_all(b"\n")
 }
 
 fn table(table: &TableFigures) -> Value {

@@ -19,7 +19,7 @@ mod table;
 
 pub use all::{Together, text_of_all};
 pub use figures::{AtWork, Figures, IndexAtWork, Progress, TableAtWork};
-pub use json::{Outcome, json, json_of_all, pretty};
+pub use json::{Outcome, json, json_of_all, pretty, write_json};
 pub use progress::{Tracker, draw_loop, render};
 pub use summary::{Build, StepFigures, Summary, TableFigures, Workers};
 pub use table::{steps, text};

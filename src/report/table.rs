@@ -54,32 +54,29 @@ fn cells(table: &TableFigures) -> [String; 8] {
 
 /// The table of tables; nothing when there is none.
 fn tables(tables: &[TableFigures]) -> String {
-    let rows: Vec<Vec<String>> = tables.iter().map(|table| cells(table).to_vec()).collect();
-    grid(&HEADINGS, &rows)
+    grid(&HEADINGS, tables, |table| cells(table).to_vec())
 }
 
 /// The same for tables of several databases, whose names stand first.
 pub(super) fn tables_of_all(tables: &[(&str, &TableFigures)]) -> String {
-    let rows: Vec<Vec<String>> = tables
-        .iter()
-        .map(|(database, table)| [vec![(*database).to_owned()], cells(table).to_vec()].concat())
-        .collect();
-    grid(&[&["Database"][..], &HEADINGS[..]].concat(), &rows)
+    let headings = [&["Database"][..], &HEADINGS[..]].concat();
+    grid(&headings, tables, |(database, table)| {
+        [vec![(*database).to_owned()], cells(table).to_vec()].concat()
+    })
 }
 
-/// Rows under headings, right-aligned; nothing when there is none.
-fn grid(headings: &[&str], rows: &[Vec<String>]) -> String {
+/// Rows under headings, right-aligned; nothing when there is none. Cells are made as they are needed: first
+/// for the widths of columns.
+fn grid<T>(headings: &[&str], rows: &[T], cells: impl Fn(&T) -> Vec<String>) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let widths: Vec<usize> = headings
-        .iter()
-        .enumerate()
-        .map(|(column, heading)| {
-            let cells = rows.iter().map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0).max(heading.len())
-        })
-        .collect();
+    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.len()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(cells(row)) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let line = |cells: &[&str]| -> String {
         let padded: Vec<String> = cells
             .iter()
@@ -91,7 +88,8 @@ fn grid(headings: &[&str], rows: &[Vec<String>]) -> String {
     let dashes: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
     let mut out = format!("\n{} \n{}\n", line(headings), dashes.join("-+-"));
     for row in rows {
-        let cells: Vec<&str> = row.iter().map(String::as_str).collect();
+        let cells = cells(row);
+        let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
         out.push_str(&line(&cells));
         out.push('\n');
     }

@@ -3,7 +3,7 @@
 //! Runs in every process. Names are those of the existing program, which people's scripts know.
 
 use crate::error::{Error, Kind, Result};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -173,18 +173,27 @@ pub(super) fn unusable(what: &str, path: &Path, error: &std::io::Error) -> Error
 
 /// Writes a file so that it is there whole or not at all: temporary name, fsync, rename; mode 0600.
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    write_whole_by(path, |file| file.write_all(content))
+}
+
+/// The same, with what `body` writes.
+fn write_whole_by(
+    path: &Path,
+    body: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     let temporary = PathBuf::from(name);
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new()
+        let file = std::fs::OpenOptions::new()
             .create(true)
             .truncate(true)
             .write(true)
             .mode(0o600)
             .open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
+        let mut file = BufWriter::new(file);
+        body(&mut file)?;
+        file.into_inner()?.sync_all()?;
         std::fs::rename(&temporary, path)
     };
     write().map_err(|error| unusable("write", path, &error))
@@ -196,7 +205,16 @@ impl Layout {
         write_whole(path, content)
     }
 
-    /// The same, and its name is on disk, too, when this returns.
+    /// The same, with what `body` writes.
+    pub fn write_file_by(
+        &self,
+        path: &Path,
+        body: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<()> {
+        write_whole_by(path, body)
+    }
+
+    /// Writes a file of this directory whole or not at all, and its name is on disk, too, when this returns.
     pub fn write_file_durably(&self, path: &Path, content: &[u8]) -> Result<()> {
         write_whole(path, content)?;
         std::fs::File::open(&self.top)

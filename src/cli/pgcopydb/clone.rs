@@ -94,8 +94,9 @@ fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> 
             .collect();
         return print_all(settings, &Together::of(of_each?, summary), outcome);
     }
-    let document = crate::report::json(&summary, outcome)?;
-    layout.write_file(&layout.summary(), document.as_bytes())?;
+    layout.write_file_by(&layout.summary(), |file| {
+        crate::report::write_json(file, &summary, outcome)
+    })?;
     let total = summary.total_ms();
     log::info!(
         "All steps are now done, {} elapsed",
@@ -107,7 +108,7 @@ fn print_summary(settings: &CloneSettings, error: Option<&Error>) -> Result<()> 
         summary.index_count()
     );
     if settings.switches.json {
-        output::to_stdout(&document)
+        output::to_stdout(&crate::report::json(&summary, outcome)?)
     } else {
         output::to_stdout(&crate::report::text(&summary))
     }
