@@ -13,6 +13,7 @@ use crate::units::Lsn;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// What the files hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,42 +155,52 @@ fn drop_short_partials(cdc: &CdcDir, segments: &mut [Segment]) -> Result<()> {
 }
 
 /// Cuts the files behind a place, and the SQL files made of what is cut.
+///
+/// A transform process may be at work in the same moment. What it makes of a file that it opened before the cut is noted
+/// it throws away when it sees the note; what it finished before is removed here; and what it opens behind the note holds
+/// nothing that is cut. So the note stands between the JSON files and the SQL files.
 fn cut_files(cdc: &CdcDir, segments: &mut Vec<Segment>, end: Place) -> Result<()> {
-    for segment in segments
+    let (last, behind): (Vec<&Segment>, Vec<&Segment>) = segments
         .iter()
         .filter(|segment| segment.name >= end.segment)
-    {
+        .partition(|segment| segment.name == end.segment);
+    for segment in &last {
         let json = cdc.readable(segment);
-        if segment.name == end.segment {
-            let bytes = if segment.is_partial() {
-                segment.partial
-            } else {
-                segment.closed
-            };
-            if bytes.unwrap_or(0) < end.offset {
-                return Err(missing(cdc, segment.name));
-            }
-            OpenOptions::new()
-                .write(true)
-                .open(&json)
-                .and_then(|file| file.set_len(end.offset).and_then(|()| file.sync_all()))
-                .map_err(|error| trouble("cut", &json, &error))?;
-            cdc.note_cut()?;
+        let bytes = if segment.is_partial() {
+            segment.partial
+        } else {
+            segment.closed
+        };
+        if bytes.unwrap_or(0) < end.offset {
+            return Err(missing(cdc, segment.name));
         }
-        let later = [cdc.json(segment.name), cdc.json_partial(segment.name)];
-        let later = later.into_iter().filter(|_| segment.name > end.segment);
-        let made_of_it = [cdc.sql(segment.name), cdc.sql_partial(segment.name)];
-        for path in later.chain(made_of_it) {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(trouble("remove", &path, &error));
-                }
-                _ => {}
-            }
-        }
+        OpenOptions::new()
+            .write(true)
+            .open(&json)
+            .and_then(|file| file.set_len(end.offset).and_then(|()| file.sync_all()))
+            .map_err(|error| trouble("cut", &json, &error))?;
+    }
+    for segment in &behind {
+        remove(&cdc.json(segment.name))?;
+        remove(&cdc.json_partial(segment.name))?;
+    }
+    cdc.note_cut()?;
+    for segment in last.iter().chain(&behind) {
+        // In this order: what gets its final name in between is removed under that one.
+        remove(&cdc.sql_partial(segment.name))?;
+        remove(&cdc.sql(segment.name))?;
     }
     segments.retain(|segment| segment.name <= end.segment);
     cdc.sync()
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(trouble("remove", path, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Scan<'_> {

@@ -166,8 +166,9 @@ impl<'a> Making<'a> {
         }
     }
 
-    /// The file is whole: on disk, under its final name, with the time of the file that it was made of.
-    pub(super) fn finish(mut self, source: &File) -> Result<Counts> {
+    /// The file is whole: on disk, under its final name, with the time of the file that it was made of. None when it was
+    /// removed before it got that name: what it was made of was cut or pruned.
+    pub(super) fn finish(mut self, source: &File) -> Result<Option<Counts>> {
         let (counts, continued) = self.transform.finish()?;
         let output = self
             .transform
@@ -179,8 +180,10 @@ impl<'a> Making<'a> {
             .and_then(|facts| output.set_modified(facts.modified()?))
             .and_then(|()| output.sync_all())
             .map_err(|error| failed("write", &self.partial, &error))?;
-        std::fs::rename(&self.partial, &self.sql)
-            .map_err(|error| failed("rename", &self.partial, &error))?;
+        match std::fs::rename(&self.partial, &self.sql) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            done => done.map_err(|error| failed("rename", &self.partial, &error))?,
+        }
         let folder = match self.sql.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -209,12 +212,23 @@ impl<'a> Making<'a> {
             counts.messages,
             self.sql.display()
         );
-        Ok(counts)
+        Ok(Some(counts))
     }
 }
 
 /// Transforms one file into another, which appears whole or not at all.
 pub fn transform_file(json: &Path, sql: &Path, options: Options<'_>) -> Result<Counts> {
+    make_file(json, sql, options)?.ok_or_else(|| {
+        Error::bad_state(format!(
+            "\"{}\" was removed while it was made",
+            sql.display()
+        ))
+        .hint("Another process looks after the files there, such as a follow: leave them to it.")
+    })
+}
+
+/// Transforms one file into another; none when that was removed meanwhile, as what is cut or pruned is.
+pub(super) fn make_file(json: &Path, sql: &Path, options: Options<'_>) -> Result<Option<Counts>> {
     log::info!(
         "Transforming JSON file \"{}\" into SQL file \"{}\"",
         json.display(),

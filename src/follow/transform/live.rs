@@ -5,7 +5,7 @@
 //! read. An SQL file that is begun anew is another file than the one before, by which its reader knows:
 //! all of it can be made again from the JSON file at any time, and is, after every crash.
 
-use super::file::{BUFFER_BYTES, Making, Options, ends_of, failed, is_to_do, transform_file, utf8};
+use super::file::{BUFFER_BYTES, Making, Options, ends_of, failed, is_to_do, make_file, utf8};
 use crate::error::{Context, Result};
 use crate::follow::files::{CdcDir, SegmentName, trouble};
 use crate::units::Lsn;
@@ -116,7 +116,7 @@ impl<'a> Live<'a> {
             if is_to_do(self.cdc, &segment) {
                 let (json, sql) = (self.cdc.json(name), self.cdc.sql(name));
                 let cuts = self.cdc.cuts();
-                let made = transform_file(&json, &sql, self.options);
+                let made = make_file(&json, &sql, self.options);
                 if let Some(counts) = still_counts(self.cdc, &cuts, name, made)? {
                     self.reached = self.reached.max(counts.reached);
                 }
@@ -137,11 +137,11 @@ fn still_counts<T>(
     cdc: &CdcDir,
     cuts: &Path,
     name: SegmentName,
-    made: Result<T>,
+    made: Result<Option<T>>,
 ) -> Result<Option<T>> {
     let was_cut = cdc.cuts() != cuts;
     match made {
-        Ok(counts) if !was_cut => return Ok(Some(counts)),
+        Ok(counts) if !was_cut => return Ok(counts),
         Err(error) if !was_cut && cdc.json(name).exists() => return Err(error),
         _ => {}
     }
@@ -265,6 +265,7 @@ mod tests {
     use super::*;
     use crate::follow::source_table::SourceTables;
     use std::io::Write;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     const BEGIN: &str = "{\"action\":\"B\",\"xid\":\"7\",\"lsn\":\"0/10\",\"timestamp\":\"t\",\"message\":\"BEGIN 7\"}\n";
     const INSERT: &str = "{\"action\":\"I\",\"xid\":\"0\",\"lsn\":\"0/10\",\"timestamp\":\"t\",\"message\":\"table public.t: INSERT: id[integer]:1\"}\n";
@@ -374,12 +375,52 @@ mod tests {
         let vanished = || failed("rename", Path::new("x"), &std::io::Error::other("gone"));
         let before = cdc.cuts();
         assert!(still_counts::<()>(&cdc, &before, name, Err(vanished())).is_err());
-        assert_eq!(still_counts(&cdc, &before, name, Ok(1)).unwrap(), Some(1));
+        let made = |made| still_counts(&cdc, &before, name, made).unwrap();
+        assert_eq!(made(Ok(Some(1))), Some(1));
+        assert_eq!(made(Ok(None)), None);
         cdc.note_cut().unwrap();
-        for made in [Ok(1), Err(vanished())] {
+        for made in [Ok(Some(1)), Err(vanished())] {
             std::fs::write(cdc.sql(name), "made of what was cut off").unwrap();
             assert_eq!(still_counts(&cdc, &before, name, made).unwrap(), None);
             assert!(!cdc.sql(name).exists());
         }
+    }
+
+    #[test]
+    fn what_is_removed_while_it_is_made_is_made_again_and_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let cdc = CdcDir::new(folder.path().to_owned());
+        let name = SegmentName::of_number(1, 5);
+        let (partial, sql) = (cdc.sql_partial(name), cdc.sql(name));
+        let tables = SourceTables::default();
+        let options = Options {
+            tables: &tables,
+            keep_no_op: false,
+            endpos: Lsn::UNSET,
+        };
+        let json = format!("{BEGIN}{}{COMMIT}", INSERT.repeat(2000));
+        std::fs::write(cdc.json(name), json).unwrap();
+        let mut live = Live::new(&cdc, options).unwrap();
+        let (begun, removed) = (std::time::Instant::now(), AtomicUsize::new(0));
+        let goes_on =
+            || removed.load(SeqCst) < 5 && begun.elapsed() < std::time::Duration::from_secs(20);
+        std::thread::scope(|scope| {
+            // As receive does once after a crash of the machine.
+            scope.spawn(|| {
+                while goes_on() {
+                    let gone = std::fs::remove_file(&partial).is_ok();
+                    removed.fetch_add(usize::from(gone), SeqCst);
+                    let _gone = std::fs::remove_file(&sql);
+                }
+            });
+            while goes_on() {
+                live.turn().unwrap();
+            }
+        });
+        assert_eq!(removed.into_inner(), 5);
+        while live.turn().unwrap() {}
+        let text = read(&sql);
+        assert!(text.starts_with("BEGIN; -- {\"xid\":7"), "{text}");
+        assert!(text.contains("COMMIT; -- {\"xid\":7"), "{text}");
     }
 }
