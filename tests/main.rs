@@ -38,6 +38,7 @@ mod follow_standby;
 mod follow_table;
 mod held;
 mod hooks;
+mod large;
 mod list;
 mod looking;
 mod lost;
