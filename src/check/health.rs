@@ -5,11 +5,10 @@
 //! writes nothing.
 
 use super::finding::Findings;
-use super::look::at_once;
 use super::preflight::{Choices, shown};
 use super::rights::Known;
 use crate::error::{Error, Kind, Result};
-use crate::pg::{PgSession, quote};
+use crate::pg::{PgSession, at_once, quote};
 use crate::schema::server::ServerFacts;
 use crate::units::{Side, pretty_bytes};
 use std::collections::BTreeMap;

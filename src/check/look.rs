@@ -9,7 +9,8 @@ use super::rights::Known;
 use super::stream::{self, FollowChoices};
 use super::target::refuse_foreign_record;
 use super::{health, identity, privileges, rights, roles};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::pg::at_once;
 
 /// Looks at both sides. Nothing was found out where these cannot work together at all. Errors: a query
 /// that failed.
@@ -78,18 +79,6 @@ pub fn look_at_new(
         &mut findings,
     )?;
     Ok(findings)
-}
-
-/// Asks one side, and the other in a thread.
-pub(super) fn at_once<A, B: Send>(
-    one: impl FnOnce() -> A,
-    other: impl FnOnce() -> Result<B> + Send,
-) -> (A, Result<B>) {
-    let died = |_| Err(Error::internal("a thread that reads died"));
-    std::thread::scope(|scope| {
-        let other = scope.spawn(other);
-        (one(), other.join().unwrap_or_else(died))
-    })
 }
 
 /// A check of both sides.

@@ -26,7 +26,7 @@ use crate::dump::list_plan::{self, kept, plan_pre_data, print_edits};
 use crate::dump::{ArchiveRun, Entry, RestoreMode, RestoreOptions, SchemaDir, Section};
 use crate::error::{Context, Error, Result};
 use crate::extension::spread;
-use crate::pg::{PgSession, Profile, Token, quote};
+use crate::pg::{PgSession, Profile, Token, at_once, quote};
 use crate::schema::preflight::{PublicOwner, find_public_owner, list_roles};
 use crate::schema::target;
 use crate::supervisor::Leaf;
@@ -116,14 +116,11 @@ fn connect<T>(
     beside: impl FnOnce() -> Result<T>,
 ) -> Result<PgSession> {
     let link = means.target()?;
-    let died = |_| Err(Error::internal("a thread that connects died"));
-    std::thread::scope(|scope| {
-        let target = scope.spawn(|| link.session(title, &Profile::Catalog));
-        if let Err(error) = beside() {
-            log::debug!("{error}");
-        }
-        target.join().unwrap_or_else(died)
-    })
+    let (done, target) = at_once(beside, || link.session(title, &Profile::Catalog));
+    if let Err(error) = done {
+        log::debug!("{error}");
+    }
+    target
 }
 
 /// Writes down that the parts of the command are begun.

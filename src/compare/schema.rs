@@ -10,7 +10,7 @@ use super::filters;
 use super::server::{Opening, Server};
 use crate::conninfo::ConnInfo;
 use crate::error::{Error, Kind, Result};
-use crate::pg::{Canceller, quote};
+use crate::pg::{Canceller, at_once, quote};
 use crate::sys::signal;
 use crate::units::{PgVersion, Side};
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,12 +184,10 @@ fn compare(
     let left = filters::find(&mut source, settings.filters.as_ref())?;
     let versions = (source.facts.version, target.facts.version);
     let jobs = settings.table_jobs;
-    let (source, target) = std::thread::scope(|scope| {
-        let of_target = scope.spawn(|| facts::read(&mut target, title, canceller, jobs));
-        let of_source = facts::read(&mut source, title, canceller, jobs);
-        let died = || Err(Error::internal("a thread that read the target died"));
-        (of_source, of_target.join().unwrap_or_else(|_| died()))
-    });
+    let (source, target) = at_once(
+        || facts::read(&mut source, title, canceller, jobs),
+        || facts::read(&mut target, title, canceller, jobs),
+    );
     let (mut source, mut target) = (source?, target?);
     left.prune(&mut source);
     left.prune(&mut target);

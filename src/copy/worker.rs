@@ -11,7 +11,7 @@ use super::write::{self, Moved};
 use crate::catalog::unit::{self, Done, Kind, Unit};
 use crate::catalog::{Run, Step};
 use crate::error::{Context, Error, Result};
-use crate::pg::{Profile, Token, WireSession};
+use crate::pg::{Profile, Token, WireSession, at_once};
 use crate::supervisor::Leaf;
 use crate::units::{pretty_bytes, pretty_count, pretty_ms};
 use crate::wire;
@@ -118,7 +118,7 @@ fn connect<'s>(
         .ok_or_else(|| Error::internal("sessions vanished"))
 }
 
-/// Connects to both sides at once: a server takes most of the time, and there are two.
+/// Connects to both sides at once.
 fn connect_both(means: &Means, title: &str) -> Result<(WireSession, WireSession)> {
     let (from, to) = (means.source()?, means.target()?);
     let encoding = || means.encoding.clone();
@@ -128,13 +128,8 @@ fn connect_both(means: &Means, title: &str) -> Result<(WireSession, WireSession)
     let write = Profile::TargetCopy {
         encoding: encoding(),
     };
-    let died = |_| Err(Error::internal("a thread that connects died"));
-    std::thread::scope(|scope| {
-        let target = scope.spawn(|| to.wire(title, &write));
-        let source = from.wire(title, &read);
-        let target = target.join().unwrap_or_else(died);
-        Ok((source?, target?))
-    })
+    let (source, target) = at_once(|| from.wire(title, &read), || to.wire(title, &write));
+    Ok((source?, target?))
 }
 
 /// Empties a table before its parts are copied again: written down first, as it destroys.
