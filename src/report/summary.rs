@@ -255,10 +255,12 @@ fn read_tables(ledger: &Ledger) -> Result<Vec<TableFigures>> {
         |row| Ok((row.get(0)?, row.get(1)?)),
     );
     let backing: BTreeMap<Oid, Oid> = backing.map_err(failed)?.into_iter().collect();
-    let mut units = read_units(ledger).map_err(failed)?;
+    let units = read_units(ledger).map_err(failed)?;
     for table in &mut tables {
-        let units = units.remove(&table.oid).unwrap_or_default();
-        fill_copy(table, &units);
+        let begin = units.partition_point(|unit| unit.table_oid < table.oid);
+        let behind = units.partition_point(|unit| unit.table_oid <= table.oid);
+        let units = units.get(begin..behind).unwrap_or_default();
+        fill_copy(table, units);
         for unit in units.iter().filter(|unit| unit.kind != "copy") {
             fill_build(table, unit, &index_names)?;
         }
@@ -291,10 +293,11 @@ fn read_index_names(ledger: &Ledger) -> rusqlite::Result<IndexNames> {
     Ok(read.into_iter().collect())
 }
 
-/// Copies, indexes and constraints that are done, by table; of copies only those of the last plan.
-fn read_units(ledger: &Ledger) -> rusqlite::Result<BTreeMap<Oid, Vec<DoneUnit>>> {
+/// Copies, indexes and constraints that are done, table by table in the order of oids; of copies only those of the last
+/// plan.
+fn read_units(ledger: &Ledger) -> rusqlite::Result<Vec<DoneUnit>> {
     let size = |value: i64| u64::try_from(value).unwrap_or(0);
-    let units = rows(
+    rows(
         ledger,
         "select kind, table_oid, object, coalesce(started_at, 0), coalesce(finished_at, 0),
                 duration_ms, bytes, sql
@@ -302,7 +305,7 @@ fn read_units(ledger: &Ledger) -> rusqlite::Result<BTreeMap<Oid, Vec<DoneUnit>>>
           where state = 'done' and kind in ('copy', 'index', 'constraint')
             and (kind <> 'copy' or plan = (select max(plan) from unit last
                   where last.table_oid = u.table_oid and last.kind = 'copy'))
-          order by id",
+          order by table_oid, id",
         |row| {
             Ok(DoneUnit {
                 kind: row.get(0)?,
@@ -315,12 +318,7 @@ fn read_units(ledger: &Ledger) -> rusqlite::Result<BTreeMap<Oid, Vec<DoneUnit>>>
                 sql: row.get(7)?,
             })
         },
-    )?;
-    let mut by_table: BTreeMap<Oid, Vec<DoneUnit>> = BTreeMap::new();
-    for unit in units {
-        by_table.entry(unit.table_oid).or_default().push(unit);
-    }
-    Ok(by_table)
+    )
 }
 
 fn fill_copy(table: &mut TableFigures, units: &[DoneUnit]) {
