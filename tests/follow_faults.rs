@@ -202,6 +202,7 @@ fn crash_three_times(follow: &Follow) {
         assert!(within(PATIENCE, || !tree.iter().any(|pid| lives(*pid))));
         // The machine comes up again, and the end of the newest file never came to its disk.
         std::fs::write(follow.cdc().join("boot_id"), "another\n").unwrap();
+        tear_unfinished_sql(follow);
         let confirmed = follow.confirmed();
         let query = format!("select '{confirmed}'::pg_lsn < '{end}'::pg_lsn - 100");
         if follow.pair.in_source(&query) == "t" {
@@ -224,6 +225,20 @@ fn crash_three_times(follow: &Follow) {
         .exits(0)
         .says(&["what no record vouches for is received again"]);
     assert_same_rows(&follow.pair);
+}
+
+/// Blocks of SQL files that were being made never came to the disk either.
+fn tear_unfinished_sql(follow: &Follow) {
+    for entry in std::fs::read_dir(follow.cdc()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().ends_with(".sql.partial") {
+            let mut bytes = std::fs::read(&path).unwrap();
+            let half = bytes.len() / 2;
+            bytes[half..].fill(0);
+            bytes.extend_from_slice(b"\nmore\n");
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -312,6 +312,28 @@ impl CdcDir {
         self.top.join("receive.lock")
     }
 
+    /// Removes SQL files that were not finished: all of them are made again.
+    pub fn remove_unfinished_sql(&self) -> Result<()> {
+        let entries = match std::fs::read_dir(&self.top) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(trouble("read", &self.top, &error)),
+        };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !name.ends_with(".sql.partial") {
+                continue;
+            }
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(trouble("remove", &path, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// All JSON files, first to last. A folder that is absent has none.
     pub fn segments(&self) -> Result<Vec<Segment>> {
         let entries = match std::fs::read_dir(&self.top) {

@@ -137,8 +137,10 @@ fn refuse_begun(settings: &FollowSettings) -> Result<()> {
     )
 }
 
-/// Writes down what was asked for.
+/// Writes down what was asked for. What an earlier run has left half made, perhaps when the machine crashed, is gone before
+/// apply can read it.
 fn remember(settings: &FollowSettings) -> Result<()> {
+    settings.cdc.remove_unfinished_sql()?;
     let mut ledger = Ledger::open(&settings.layout.ledger())?;
     if settings.keep_no_op {
         CdcSetup::put(&mut ledger, &[("replay_no_op_updates", "true")])?;

@@ -66,15 +66,7 @@ pub struct Live<'a> {
 impl<'a> Live<'a> {
     /// Begins; what a process that was killed left half made goes.
     pub fn new(cdc: &'a CdcDir, options: Options<'a>) -> Result<Self> {
-        for segment in cdc.segments()? {
-            let path = cdc.sql_partial(segment.name);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(trouble("remove", &path, &error));
-                }
-                _ => {}
-            }
-        }
+        cdc.remove_unfinished_sql()?;
         Ok(Self {
             cdc,
             options,
