@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 const ROOM_MIN: u64 = 16 << 20;
 /// Room that is left for each byte that is not transformed yet.
 const ROOM_FACTOR: u64 = 3;
+/// So many bytes may be received, at least, before the room is looked at again; at most such a share of what is free.
+const STEP_MIN: u64 = ROOM_MIN / 4;
+const STEP_SHARE: u64 = 64;
 /// Below this much room people are warned.
 const WARN_BELOW: u64 = 1 << 30;
 
@@ -120,6 +123,13 @@ impl Space {
         })
     }
 
+    /// Bytes that may be received before the room is looked at again: a fast source fills a small volume within the time
+    /// between two looks by the clock.
+    pub(super) fn step(&self, most: Option<u64>) -> u64 {
+        let room = most.map_or(self.free, |most| self.free.min(most));
+        (room / STEP_SHARE).max(STEP_MIN)
+    }
+
     /// Whether a shortage is over as soon as what is received is transformed: there is room for that.
     pub(super) fn is_lag(&self, most: Option<u64>) -> bool {
         let needed = ROOM_MIN.saturating_add(self.untransformed / 2 * 3);
@@ -184,5 +194,24 @@ mod tests {
         assert!(!space(45 << 20, 0, 20 << 20).is_lag(None));
         assert!(!space(1 << 30, 99, 0).is_lag(Some(99)));
         assert!(space(9 << 30, 0, 0).is_scarce() && !space(11 << 30, 0, 0).is_scarce());
+    }
+
+    #[test]
+    fn a_small_volume_is_looked_at_before_its_last_room_can_be_received() {
+        let space = |free| Space {
+            free,
+            volume: 100 << 30,
+            used: 0,
+            untransformed: 0,
+        };
+        for free in [ROOM_MIN, 200 << 20, 1 << 30, 100 << 30] {
+            for most in [None, Some(1 << 20), Some(1 << 40)] {
+                // What is made of it takes as much again.
+                assert!(2 * space(free).step(most) < free.max(ROOM_MIN));
+            }
+        }
+        assert_eq!(space(200 << 20).step(None), 4 << 20);
+        assert_eq!(space(64 << 30).step(None), 1 << 30);
+        assert_eq!(space(64 << 30).step(Some(1 << 30)), 16 << 20);
     }
 }

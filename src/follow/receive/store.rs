@@ -70,6 +70,8 @@ pub(super) struct Store {
     /// Greatest position a line was placed by: files never go back.
     floor: Lsn,
     buffer: Vec<u8>,
+    /// Bytes of all lines since this store was opened.
+    received_bytes: u64,
     /// Bytes of the current file that are written whole lines.
     written_bytes: u64,
     open: Option<Open>,
@@ -114,6 +116,7 @@ impl Store {
             newest: recovered.newest,
             floor,
             buffer: Vec::with_capacity(BUFFER_BYTES),
+            received_bytes: 0,
             written_bytes: 0,
             open: None,
             held: None,
@@ -145,6 +148,11 @@ impl Store {
     /// Whether a transaction is being received, its B line written or not.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some() || self.held.is_some()
+    }
+
+    /// Bytes of all lines since this store was opened.
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.received_bytes
     }
 
     /// The transaction that is being received, with its bytes so far.

@@ -57,7 +57,8 @@ pub(super) enum Ended {
     Renew,
 }
 
-/// What the stream asks of the rest of the process while it runs; called at most twice a second.
+/// What the stream asks of the rest of the process while it runs: twice a second, and whenever so much was received that
+/// room may get short.
 pub(super) trait Beside {
     /// Tells how far it is; learns where to stop (unset: nowhere) and how far the target is.
     fn look(&mut self, store: &Store) -> Result<Look>;
@@ -76,6 +77,8 @@ pub(super) struct Look {
     pub(super) is_full: bool,
     /// There is none until more is transformed.
     pub(super) lags: bool,
+    /// Bytes that may be received before the next look.
+    pub(super) step: u64,
     /// When a connection beside the stream, lost as no packet passed, could be made again.
     pub(super) came_back: Option<Instant>,
     /// The connection has to be made anew.
@@ -99,6 +102,8 @@ pub(super) struct Stream<'a> {
     last_sync: Instant,
     last_feedback: Instant,
     last_look: Option<Instant>,
+    /// Bytes that were received then.
+    looked_bytes: u64,
     /// Since when the stream is left unread, for what is received to be transformed.
     held_since: Option<Instant>,
     last_heard: Instant,
@@ -144,6 +149,7 @@ impl<'a> Stream<'a> {
             last_sync: now,
             last_feedback: now,
             last_look: None,
+            looked_bytes: 0,
             held_since: None,
             last_heard: now,
             last_asked: now,
@@ -249,8 +255,11 @@ impl<'a> Stream<'a> {
             return Ok(Some(Ended::Stopped));
         }
         let now = Instant::now();
-        if self.last_look.is_none_or(|last| now - last >= LOOK_EVERY) {
-            self.last_look = Some(now);
+        let received = self.store.received_bytes();
+        if self.last_look.is_none_or(|last| now - last >= LOOK_EVERY)
+            || received - self.looked_bytes >= self.look.step
+        {
+            (self.last_look, self.looked_bytes) = (Some(now), received);
             self.look = beside.look(self.store)?;
             if let Some(pruned) = self.look.pruned {
                 self.store.prune_index(pruned);

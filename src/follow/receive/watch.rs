@@ -63,6 +63,8 @@ pub(super) struct Watch {
     pub(super) shortage: Option<String>,
     /// The room there was at the last look.
     space: Option<Space>,
+    /// Bytes that were received then.
+    spaced_bytes: u64,
     settled: Settled,
 }
 
@@ -91,6 +93,7 @@ impl Watch {
             warned_ledger: false,
             shortage: None,
             space: None,
+            spaced_bytes: 0,
             settled: Settled::default(),
         }
     }
@@ -164,6 +167,11 @@ impl Watch {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Bytes that may be received before the next look.
+    fn step(&self) -> u64 {
+        self.space.map_or(0, |space| space.step(self.most))
     }
 
     /// Whether there is no room only until more is transformed.
@@ -276,12 +284,14 @@ impl Beside for Watch {
         }
         self.tell(store);
         let mut is_full = false;
+        let received = store.received_bytes();
         if self.warned_scarce
+            || received.saturating_sub(self.spaced_bytes) >= self.step()
             || self
                 .space_at
                 .is_none_or(|last| last.elapsed() >= SPACE_EVERY)
         {
-            self.space_at = Some(Instant::now());
+            (self.space_at, self.spaced_bytes) = (Some(Instant::now()), received);
             is_full = self.look_at_space(Some(store))? && !self.lags();
         }
         let begun = Instant::now();
@@ -308,6 +318,7 @@ impl Beside for Watch {
             replayed: self.replayed,
             is_full,
             lags: self.lags(),
+            step: self.step(),
             came_back: self.came_back.take(),
             renew,
             pruned: self.pruned(),

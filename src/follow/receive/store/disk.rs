@@ -29,6 +29,7 @@ impl Store {
             offset: current.offset,
         };
         current.offset += line.len() as u64;
+        self.received_bytes += line.len() as u64;
         self.data_changed = true;
         if line.len() >= BUFFER_BYTES {
             self.write_out(line)?;
